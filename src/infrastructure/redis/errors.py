@@ -1,0 +1,87 @@
+"""What can be wrong with the store: the embedded one, and the one behind a URL."""
+
+from domain.errors import RoundsmanError
+
+
+class StoreError(RoundsmanError):
+    """The store cannot be used."""
+
+    status = 503
+
+
+class DataDirectoryInUse(StoreError):
+    """The data directory {data_dir} is in use by process {pid}: one program at a time may own it. Stop that one, or
+    give this one a directory of its own (setting data_dir, or ROUNDSMAN_DATA_DIR)."""
+
+
+class DataDirectoryUnusable(StoreError):
+    """The data directory {data_dir} cannot be used: {why}. Give this user the right to write there, or choose
+    another one (setting data_dir, or ROUNDSMAN_DATA_DIR)."""
+
+
+class NoServerBinary(StoreError):
+    """There is no embedded Valkey for this platform ({platform}): {why}. Run a Redis 7.0 or a Valkey 7.2, or newer, and
+    name it in the setting store.redis_url (ROUNDSMAN_STORE__REDIS_URL)."""
+
+
+class EmbeddedServerFailed(StoreError):
+    """The embedded Valkey did not start: {why}. Its log {log} ends with:
+    {tail}"""
+
+
+class DataUnreadable(StoreError):
+    """The embedded Valkey cannot load its data from {file}. Restore that from a copy, or move it away to begin with an
+    empty store; nothing was changed. The log {log} ends with:
+    {tail}"""
+
+
+class InvalidStoreUrl(StoreError):
+    """The setting store.redis_url is not valid: {why}. Write redis://[user:password@]host[:port][/db], rediss://... for
+    TLS, or unix://[user:password@]/path[?db=0]; leave it empty for the embedded Valkey."""
+
+    status = 422
+
+
+class InvalidNamespace(StoreError):
+    """The setting store.namespace, '{namespace}', is not valid: use 1 to 64 letters, digits and any of _ . -"""
+
+    status = 422
+
+
+class StoreUnreachable(StoreError):
+    """No Redis can be reached at {address}: {why}. Start it, or mend the setting store.redis_url."""
+
+
+class StorePasswordRequired(StoreError):
+    """The Redis at {address} asks for a password, and the setting store.redis_url has none:
+    write redis://:password@host or redis://user:password@host."""
+
+
+class StorePasswordRefused(StoreError):
+    """The Redis at {address} refuses the user or password of the setting store.redis_url: {why}."""
+
+
+class StorePermissionDenied(StoreError):
+    """The Redis at {address} denies its user what this program needs: {why}. Grant it all commands, all keys and all
+    channels of the namespace, for example: ACL SETUSER name +@all ~{prefix}:* &{prefix}:*"""
+
+
+class StoreTooOld(StoreError):
+    """The server at {address} is {server}, which is too old: Redis 7.0 or Valkey 7.2 is needed, or newer."""
+
+
+class NotARedis(StoreError):
+    """What answers at {address} is not a Redis that can be used: {why}. Mend the setting store.redis_url (a TLS port
+    wants rediss://)."""
+
+
+class StoreIsCluster(StoreError):
+    """The Redis at {address} runs in cluster mode, which is not supported yet: use a server without it."""
+
+
+class StoreIsReplica(StoreError):
+    """The Redis at {address} is a read-only replica: name the primary in the setting store.redis_url."""
+
+
+class StoreLoading(StoreError):
+    """The Redis at {address} is still loading its data: start again when it has finished."""

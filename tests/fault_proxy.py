@@ -1,0 +1,85 @@
+"""A TCP front for a Redis that misbehaves on request."""
+
+import asyncio
+from typing import Literal
+from urllib.parse import urlsplit
+
+from infrastructure.redis.embedded import EmbeddedValkey
+
+Fault = Literal["none", "black hole", "reset", "down"]
+
+
+class FaultProxy:
+    """Pass bytes between TCP clients and an embedded server; ``set_fault`` and ``latency_s`` spoil it.
+
+    ``black hole``: connections are accepted and kept, nothing passes (what was sent meanwhile passes when it ends).
+    ``reset``: open connections are cut, new ones are cut as soon as they are made. ``down``: open connections are cut, new
+    ones are refused.
+    """
+
+    def __init__(self, server: EmbeddedValkey) -> None:
+        self._upstream = server.socket_path
+        self._password = urlsplit(server.url).password
+        self._listener: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._fault: Fault = "none"
+        self.latency_s = 0.0
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """The URL of the server through the proxy."""
+        return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+
+    async def __aenter__(self) -> "FaultProxy":
+        await self._listen()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.set_fault("down")
+        while self._pumps:
+            await asyncio.wait(self._pumps)
+
+    async def set_fault(self, fault: Fault) -> None:
+        """Begin ``fault``, ending the one before."""
+        self._fault = fault
+        self._flowing.clear() if fault == "black hole" else self._flowing.set()
+        if fault in ("reset", "down"):
+            if fault == "down" and self._listener is not None:
+                self._listener.close()
+                self._listener = None
+            for writer in list(self._writers):
+                writer.transport.abort()
+        if fault != "down" and self._listener is None:
+            await self._listen()
+
+    async def _listen(self) -> None:
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._fault == "reset":
+            writer.transport.abort()
+            return
+        up_reader, up_writer = await asyncio.open_unix_connection(self._upstream)
+        for pump in (self._pump(reader, up_writer), self._pump(up_reader, writer)):
+            task = asyncio.create_task(pump)
+            self._pumps.add(task)
+            task.add_done_callback(self._pumps.discard)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            while data := await reader.read(65536):
+                await asyncio.sleep(self.latency_s)
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()

@@ -13,8 +13,8 @@ class FaultProxy:
     """Pass bytes between TCP clients and an embedded server; ``set_fault`` and ``latency_s`` spoil it.
 
     ``black hole``: connections are accepted and kept, nothing passes (what was sent meanwhile passes when it ends).
-    ``reset``: open connections are cut, new ones are cut as soon as they are made. ``down``: open connections are cut, new
-    ones are refused.
+    ``reset``: open connections are cut, new ones are cut as soon as they are made.
+    ``down``: open connections are cut, new ones are refused.
     """
 
     def __init__(self, server: EmbeddedValkey) -> None:

@@ -5,13 +5,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
 import redis.asyncio
+import redis.asyncio.retry
+import redis.retry
 from redis import exceptions
 from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from domain.errors import StoreUnavailable
 from infrastructure.redis import errors
@@ -25,11 +26,14 @@ LONGEST_BLOCK_S = 10.0
 MAX_CONNECTIONS = 64
 HEALTH_CHECK_INTERVAL_S = 15
 
+UNASKED_AUTH = "without any password configured"
 OLDEST_REDIS = (7, 0)
 OLDEST_VALKEY = (7, 2)
 NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-URL_OPTIONS = re.compile(r"db|ssl_\w+")
-"""What a URL may add; the rest (timeouts, retries, decoding) is this program's to decide."""
+TLS_OPTIONS = {"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
+"""What a rediss URL may add; the rest (timeouts, retries, decoding) is this program's to decide."""
+TEMPORARY = ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
+"""Error codes of a server that cannot answer now; the commands were not at fault."""
 
 
 class RedisStore:
@@ -82,12 +86,17 @@ class RedisStore:
 
     def threaded(self) -> "redis.Redis":
         """Return a new synchronous client with one connection, for one thread, which closes it."""
-        pool = redis.ConnectionPool.from_url(self._url, max_connections=1, **_options(COMMAND_TIMEOUT_S))
+        never = redis.retry.Retry(NoBackoff(), 0)
+        options = _options(COMMAND_TIMEOUT_S, never)
+        pool = redis.ConnectionPool.from_url(self._url, max_connections=1, **options)
         return redis.Redis.from_pool(pool)
 
     def _asyncio_client(self, timeout_s: float) -> "redis.asyncio.Redis":
+        # Not the synchronous Retry: that one takes a coroutine for a result, and never resets a broken connection.
+        never = redis.asyncio.retry.Retry(NoBackoff(), 0)
+        options = _options(timeout_s, never)
         pool = redis.asyncio.BlockingConnectionPool.from_url(
-            self._url, max_connections=MAX_CONNECTIONS, timeout=COMMAND_TIMEOUT_S, **_options(timeout_s)
+            self._url, max_connections=MAX_CONNECTIONS, timeout=COMMAND_TIMEOUT_S, **options
         )
         return redis.asyncio.Redis.from_pool(pool)
 
@@ -113,16 +122,19 @@ class RedisStore:
 
     def _refusal(self, error: Exception) -> errors.StoreError:
         """Say in this program's words why the server cannot be used."""
+        if isinstance(error.__cause__, exceptions.RedisError):
+            error = error.__cause__  # over a unix socket, redis-py wraps what the handshake raised
         said = str(error)
         if isinstance(error, exceptions.BusyLoadingError):
             return errors.StoreLoading(address=self.address)
-        if isinstance(error, exceptions.AuthenticationError):
-            if "NOAUTH" in said or "Authentication required" in said:
+        if isinstance(error, exceptions.AuthenticationError) or UNASKED_AUTH in said:
+            if error_code(error) == "NOAUTH":
                 return errors.StorePasswordRequired(address=self.address)
             return errors.StorePasswordRefused(address=self.address, why=said)
         if isinstance(error, exceptions.NoPermissionError):
             return errors.StorePermissionDenied(address=self.address, why=said, prefix=self.prefix)
-        if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError):
+        strange = "Bad response" in said  # to the first PING
+        if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError) and not strange:
             return errors.StoreUnreachable(address=self.address, why=said)
         return errors.NotARedis(address=self.address, why=said or type(error).__name__)
 
@@ -136,18 +148,25 @@ def check_url(url: str) -> str:
         raise errors.InvalidStoreUrl(why=str(error)) from error
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise errors.InvalidStoreUrl(why=f"the scheme is '{parts.scheme}'" if parts.scheme else "it has no scheme")
-    for option in parse_qs(parts.query):
-        if not URL_OPTIONS.fullmatch(option):
-            raise errors.InvalidStoreUrl(why=f"the option '{option}' is not known")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for option in options.keys() - {"db"} - (TLS_OPTIONS if parts.scheme == "rediss" else set()):
+        raise errors.InvalidStoreUrl(why=f"the option '{option}' is not known for {parts.scheme}://")
+    database = options.get("db") or ("0" if parts.scheme == "unix" else parts.path[1:] or "0")
+    if not re.fullmatch("[0-9]{1,5}", database):
+        raise errors.InvalidStoreUrl(why=f"the database '{database}' is not a number")
     if parts.scheme == "unix":
         if not parts.path:
             raise errors.InvalidStoreUrl(why="it has no path")
-        return f"unix://{parts.path}"
+        return f"unix://{unquote(parts.path)}"
     if not parts.hostname:
         raise errors.InvalidStoreUrl(why="it has no host")
-    if not re.fullmatch(r"(/\d*)?", parts.path):
-        raise errors.InvalidStoreUrl(why=f"the database '{parts.path[1:]}' is not a number")
-    return f"{parts.hostname}:{port or 6379}"
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{host}:{port or 6379}"
+
+
+def error_code(error: BaseException) -> str:
+    """Return the word that begins the server's error; redis-py keeps it apart for the errors that it knows."""
+    return getattr(error, "status_code", None) or (str(error).split() or [""])[0]
 
 
 @contextmanager
@@ -165,22 +184,19 @@ def store_errors() -> Iterator[None]:
     ) as error:
         raise StoreUnavailable(why=str(error) or type(error).__name__) from error
     except exceptions.ResponseError as error:
-        if str(error).startswith(TEMPORARY):
+        if error_code(error) in TEMPORARY:
             raise StoreUnavailable(why=str(error)) from error
         raise
 
 
-TEMPORARY = ("BUSY ", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "READONLY")
-
-
-def _options(timeout_s: float) -> dict[str, Any]:
+def _options(timeout_s: float, retry: object) -> dict[str, Any]:
     return {
         "decode_responses": True,
         # RESP2: a server reads one AUTH instead of a HELLO, and no push messages arrive between answers.
         "protocol": 2,
         "socket_timeout": timeout_s,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
-        "retry": Retry(NoBackoff(), 0),
+        "retry": retry,
         "health_check_interval": HEALTH_CHECK_INTERVAL_S,
         "driver_info": None,
     }

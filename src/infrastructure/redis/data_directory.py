@@ -14,6 +14,8 @@ from pathlib import Path
 from infrastructure.redis.errors import DataDirectoryInUse, DataDirectoryUnusable
 
 LOCK_POLL_S = 0.02
+OWNER_PATIENCE_S = 1.0
+"""A killed program needs a moment to die, and whoever restarts it should not lose that race."""
 
 
 class DataDirectory:
@@ -21,9 +23,9 @@ class DataDirectory:
 
     Two locks, both by ``flock``, so that the kernel drops them with their holder, whatever kills it:
 
-    - ``owner.lock`` is held by the program. Who finds it taken is a second program, and is refused at once.
-    - ``server.lock`` is inherited by the server. It may outlive the owner by a moment, while an orphan ends; so it is
-      waited for.
+    - ``owner.lock`` is held by the program. Who finds it taken is a second program, and is refused.
+    - ``server.lock`` is inherited by the server. It may outlive the owner while an orphan ends; so it is waited
+      for.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -42,13 +44,10 @@ class DataDirectory:
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
             self.path.mkdir(mode=0o700, exist_ok=True)
-            fd = _lock(self.path / "owner.lock")
+            self._owner_fd = self._wait_for("owner.lock", OWNER_PATIENCE_S)
+            _write_pid(self._owner_fd, os.getpid())
         except OSError as error:
             raise self._unusable(error) from error
-        if fd is None:
-            raise DataDirectoryInUse(data_dir=self.data_dir, pid=_pid_in(self.path / "owner.lock"))
-        _write_pid(fd, os.getpid())
-        self._owner_fd = fd
 
     def release(self) -> None:
         """Give the directory up; twice is fine."""
@@ -66,15 +65,17 @@ class DataDirectory:
 
         Raises ``DataDirectoryInUse`` with the pid of the server that would not end.
         """
-        path = self.path / "server.lock"
-        end = time.monotonic() + patience_s
         try:
-            while (fd := _lock(path)) is None:
-                if time.monotonic() > end or give_up():
-                    raise DataDirectoryInUse(data_dir=self.data_dir, pid=_pid_in(path))
-                time.sleep(LOCK_POLL_S)
+            return self._wait_for("server.lock", patience_s, give_up)
         except OSError as error:
             raise self._unusable(error) from error
+
+    def _wait_for(self, name: str, patience_s: float, give_up: Callable[[], bool] = lambda: False) -> int:
+        path, end = self.path / name, time.monotonic() + patience_s
+        while (fd := _lock(path)) is None:
+            if time.monotonic() > end or give_up():
+                raise DataDirectoryInUse(data_dir=self.data_dir, pid=_pid_in(path))
+            time.sleep(LOCK_POLL_S)
         return fd
 
     def place_socket(self) -> Path:

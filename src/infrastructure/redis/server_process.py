@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -34,7 +34,7 @@ class ServerPlan:
     directory: DataDirectory
     binary: Path
     socket_path: Path
-    password: str
+    password: str = field(repr=False)
     durability: Durability
     start_timeout_s: float
     orphan_patience_s: float
@@ -152,9 +152,9 @@ class ServerProcess:
         """Tell from the log why the server ended before it was ready."""
         tail = self._log_tail()
         if UNREADABLE.search(tail):
-            found = DATA_FILE.search(tail)
+            found = DATA_FILE.findall(tail)
             folder = self._plan.directory.path / "appendonlydir"
-            return DataUnreadable(file=folder / found[0] if found else folder, log=self._plan.directory.log, tail=tail)
+            return DataUnreadable(file=folder / found[-1] if found else folder, log=self._plan.directory.log, tail=tail)
         return self._failed(f"it ended with {describe_exit(self._process.returncode)}")
 
     def _failed(self, why: str) -> EmbeddedServerFailed:

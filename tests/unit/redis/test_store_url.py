@@ -1,0 +1,61 @@
+"""What a store's URL and namespace may be."""
+
+import pytest
+
+from infrastructure.redis.connection import RedisStore, check_url
+from infrastructure.redis.errors import InvalidNamespace, InvalidStoreUrl
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://host", "host:6379"),
+        ("redis://user:s3cret@host:7000/3", "host:7000"),
+        ("rediss://:s3cret@host:7000/?ssl_ca_certs=/ca.pem&db=2", "host:7000"),
+        ("redis://[::1]:7000", "[::1]:7000"),
+        ("unix://:s3cret@/run/redis.sock?db=1", "unix:///run/redis.sock"),
+    ],
+)
+def test_an_address_has_no_password(url: str, address: str) -> None:
+    assert check_url(url) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("", "it has no scheme"),
+        ("localhost:6379", "the scheme is 'localhost'"),
+        ("http://:s3cret@host", "the scheme is 'http'"),
+        ("valkey+unix:///run/x.sock", "the scheme is 'valkey+unix'"),
+        ("redis://", "it has no host"),
+        ("redis://:s3cret@", "it has no host"),
+        ("redis://host:port", "Port could not be cast"),
+        ("redis://host:70000", "Port out of range"),
+        ("redis://host/zero", "the database 'zero' is not a number"),
+        ("redis://host/0/1", "the database '0/1' is not a number"),
+        ("redis://host?db=x", "the database 'x' is not a number"),
+        ("redis://host?retry_on_timeout=1", "the option 'retry_on_timeout' is not known"),
+        ("redis://host?decode_responses=0", "the option 'decode_responses' is not known"),
+        ("redis://host?ssl_keyfile=0", "the option 'ssl_keyfile' is not known for redis://"),
+        ("rediss://host?ssl_check_hostname=1&ssl_min_version=x", "the option 'ssl_min_version'"),
+        ("unix://", "it has no path"),
+        ("redis://[::1", "Invalid IPv6"),
+    ],
+)
+def test_what_is_no_url_is_refused_by_the_settings_name(url: str, why: str) -> None:
+    with pytest.raises(InvalidStoreUrl, match=r"store\.redis_url") as failure:
+        RedisStore(url)
+    assert why in str(failure.value)
+    assert "s3cret" not in str(failure.value)
+
+
+@pytest.mark.parametrize("namespace", ["", "a:b", "{a}", "a b", "a*", "x" * 65, "ä"])
+def test_a_namespace_that_would_not_be_one_is_refused(namespace: str) -> None:
+    with pytest.raises(InvalidNamespace, match=r"store\.namespace"):
+        RedisStore("redis://host", namespace)
+
+
+def test_nothing_is_connected_before_open() -> None:
+    store = RedisStore("redis://user:s3cret@host.invalid")
+    assert store.command.connection_pool.get_connection_count()[0][0] == 0
+    assert "s3cret" not in f"{store!r}"

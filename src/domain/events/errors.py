@@ -16,3 +16,32 @@ class InvalidTopic(EventError):
 
 class InvalidPayload(EventError):
     """The payload of '{topic}' cannot travel: {why}."""
+
+
+class InvalidGroup(EventError):
+    """The subscriber group '{group}' is not valid: use 1 to 100 letters, digits and any of . _ : - and begin with a
+    letter or digit."""
+
+
+class GroupTaken(EventError):
+    """The group '{group}' has a subscription in this process already, and each event goes to one member only: give
+    every handler a group of its own."""
+
+    status = 409
+
+
+class InvalidCursor(EventError):
+    """The cursor '{cursor}' is not one of this event bus: send what came with the last event, unchanged, or none to
+    begin now."""
+
+
+class NotParked(EventError):
+    """There is no parked event '{id}': it was requeued by somebody else, or its retention ended. List them anew."""
+
+    status = 404
+
+
+class BusNotRunning(EventError):
+    """The event bus of this process is not running, so there is nothing to read: start it first."""
+
+    status = 503

@@ -1,0 +1,50 @@
+"""What a body learns about its run, and what it may say while it runs."""
+
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+class _Noted:
+    """Let ``ctx.progress`` be awaited in async bodies and simply called in sync ones."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobContext:
+    """One attempt of one run.
+
+    ``fire_time`` is the nominal due time, ``deadline`` when the timeout strikes (both UTC). ``missed`` counts earlier
+    fires this run stands for. ``token`` only grows from owner to owner of a run: guard writes of your own with it.
+    """
+
+    run_id: str
+    job_id: str
+    attempt: int
+    fire_time: datetime
+    missed: int
+    deadline: datetime
+    token: str
+    correlation_id: str | None = None
+    _report: Callable[[float, str], None] = field(default=lambda percent, message: None, repr=False)
+    _cancel: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    def progress(self, fraction: float, message: str = "") -> _Noted:
+        """Say how far the body is, 0.0 to 1.0; the latest word within a quarter of a second is kept.
+
+        ``await ctx.progress(…)`` in async bodies, plain ``ctx.progress(…)`` in sync ones. Raises ``ValueError`` for a
+        fraction outside 0..1.
+        """
+        if not 0.0 <= fraction <= 1.0:
+            raise ValueError(f"progress is a fraction from 0.0 to 1.0, not {fraction}")
+        self._report(round(fraction * 100, 2), message)
+        return _Noted()
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the run was cancelled, lost or timed out: a sync body looks here and returns."""
+        return self._cancel.is_set()

@@ -1,0 +1,59 @@
+"""What the runner and the scheduler need from the store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from domain.runs.outcome import Outcome
+from domain.runs.run import Claim, RunRecord, RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The store's answer to a submitted run.
+
+    ``verdict``: ``created``, ``changed``, ``unchanged``, ``taken`` (the id is in use, ``status`` says by what), ``busy``
+    (the overlap policy forbids it, ``running`` says why) or ``stale`` (the schedule changed meanwhile).
+    """
+
+    verdict: str
+    status: str
+    running: tuple[str, ...]
+
+
+class RunStore(Protocol):
+    """Runs in the store. Every method raises ``StoreUnavailable`` when it does not answer."""
+
+    async def submit(
+        self, spec: RunSpec, data: str, *, due_ms: int | None = None, limit: int = 1, state: str = ""
+    ) -> Submission:
+        """Make a run of a one-shot, or of the schedule whose state is ``state``, unless ``limit`` are executing."""
+        ...
+
+    async def cancel(self, run_ids: Sequence[str], why: str) -> dict[str, str]:
+        """Cancel runs; return the status each had ('' for one that is not there)."""
+        ...
+
+    async def get(self, run_id: str) -> RunRecord | None:
+        """Return one run, also a settled one-shot that is still kept."""
+        ...
+
+    async def one_shots(self, limit: int) -> list[RunRecord]:
+        """Return one-shots that are not settled, oldest first."""
+        ...
+
+    async def runs_of(self, job_id: str) -> list[RunRecord]:
+        """Return the unsettled runs of a schedule and the last settled ones, newest first."""
+        ...
+
+
+class Settlements(Protocol):
+    """Where the runner leaves what its attempts ended with."""
+
+    def add(self, claim: Claim, outcome: Outcome) -> None:
+        """Take an outcome; it is settled soon, and again until the store has answered."""
+        ...
+
+    def progress(self, claim: Claim, percent: float, message: str) -> None:
+        """Take the latest progress of a run; older progress that was not sent is replaced."""
+        ...

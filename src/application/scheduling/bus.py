@@ -1,0 +1,47 @@
+"""The one front door for whoever wants work done."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from application.scheduling.scheduler import BackgroundTaskScheduler, Scheduled
+from domain.scheduling.descriptor import RecurrentTaskDescriptor, ScheduledTaskDescriptor
+from domain.scheduling.errors import LoopIsRunning
+
+Descriptor = RecurrentTaskDescriptor | ScheduledTaskDescriptor
+
+
+class BackgroundTasksBus:
+    """Take task descriptors from anywhere: async code, threads, sync endpoints, before and after start."""
+
+    def __init__(
+        self,
+        scheduler: BackgroundTaskScheduler,
+        alone: Callable[[Descriptor], Awaitable[Scheduled]] | None = None,
+    ) -> None:
+        """``alone`` schedules with connections of its own: for threads, while no loop of the program runs."""
+        self._scheduler = scheduler
+        self._alone = alone or scheduler.schedule
+
+    async def schedule_task(self, descriptor: Descriptor) -> Scheduled:
+        """Return when the descriptor is in the store; raise what is wrong with it, or ``StoreUnavailable``.
+
+        It need not be started: the store keeps what is due until somebody executes it.
+        """
+        return await self._scheduler.schedule(descriptor)
+
+    def schedule_task_sync(self, descriptor: Descriptor, timeout_s: float = 30.0) -> Scheduled:
+        """Do the same from a thread; raises ``LoopIsRunning`` on an event loop, which it would block."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise LoopIsRunning
+        loop = self._scheduler.loop
+        if loop is None:
+            return asyncio.run(_awaited(self._alone(descriptor)))
+        return asyncio.run_coroutine_threadsafe(self.schedule_task(descriptor), loop).result(timeout_s)
+
+
+async def _awaited(awaitable: Awaitable[Scheduled]) -> Scheduled:
+    return await awaitable

@@ -1,0 +1,85 @@
+"""A schedule made ready for planning: its trigger, and the parts of its runs that never change."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from application.runs.registry import JobRegistry
+from application.scheduling.planning import PlannedRun
+from application.scheduling.triggers import Trigger, compile_trigger
+from domain.runs.job import JobDefinition
+from domain.runs.retry import RetryPolicy
+from domain.runs.run import RunReason, RunSpec
+from domain.scheduling.descriptor import RecurrentTaskDescriptor
+from domain.scheduling.schedule import ScheduleState
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def at(moment_ms: int) -> datetime:
+    """Return the UTC time of milliseconds since the epoch, exactly."""
+    return EPOCH + timedelta(milliseconds=moment_ms)
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return whole milliseconds since the epoch."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledSchedule:
+    """What planning needs of one generation of a schedule."""
+
+    descriptor: RecurrentTaskDescriptor
+    incarnation: str
+    generation: int
+    trigger: Trigger
+    data: str
+    template: RunSpec
+
+    def spec(self, run: PlannedRun) -> RunSpec:
+        """Return the run of a fire. Its id follows from the fire, so that it cannot be made twice."""
+        kind = "" if run.reason is RunReason.FIRE else f"{run.reason.value}."
+        return self.template.model_copy(
+            update={
+                "run_id": f"{self.descriptor.id}@{self.incarnation}.{kind}{run.due}",
+                "reason": run.reason,
+                "fire_time": at(run.due),
+                "missed": run.missed,
+            }
+        )
+
+
+def effective_retry(policy: RetryPolicy, max_retries: int | None) -> RetryPolicy:
+    """Return the class's retry policy with the number of retries that the request asks for."""
+    return policy if max_retries is None else policy.model_copy(update={"max_retries": max_retries})
+
+
+def compile_schedule(
+    descriptor: RecurrentTaskDescriptor, state: ScheduleState, registry: JobRegistry, default_timeout_s: float
+) -> CompiledSchedule:
+    """Make a schedule ready; raises ``UnknownJob`` or ``InvalidTrigger``.
+
+    Its data goes along as it was validated when it was scheduled; whether it still loads is the runner's question.
+    """
+    definition: JobDefinition = registry.get(descriptor.name)
+    policy = descriptor.policy
+    template = RunSpec(
+        run_id="",
+        job_id=descriptor.id,
+        name=descriptor.name,
+        reason=RunReason.FIRE,
+        fire_time=EPOCH,
+        version=descriptor.version or definition.version,
+        incarnation=state.incarnation,
+        generation=state.generation,
+        timeout_s=policy.timeout_s or definition.timeout_s or default_timeout_s,
+        retry=effective_retry(definition.retry, policy.max_retries),
+    )
+    return CompiledSchedule(
+        descriptor,
+        state.incarnation,
+        state.generation,
+        compile_trigger(descriptor, state.anchor),
+        definition.dump(descriptor.data),
+        template,
+    )

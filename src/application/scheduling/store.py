@@ -1,0 +1,84 @@
+"""What the scheduler needs from the store."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from domain.scheduling.descriptor import RecurrentTaskDescriptor
+from domain.scheduling.schedule import ScheduleCounts, ScheduleState
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A schedule as it was read: ``text`` is the state's own JSON, to be compared when it is changed."""
+
+    text: str
+    state: ScheduleState
+    definition: RecurrentTaskDescriptor
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What is counted of a schedule, and how its last run ended; times in ms."""
+
+    counts: ScheduleCounts
+    last_fire: int | None = None
+    last_outcome: str | None = None
+    last_error: str | None = None
+    last_ended: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A compare-and-set of one schedule with the event that tells it.
+
+    ``before`` is None for a schedule that must not exist; ``after`` is None to remove it. ``definition`` is None to keep
+    it, ``look`` None for a schedule that is not to fire.
+    """
+
+    id: str
+    before: Stored | None
+    after: ScheduleState | None
+    topic: str
+    event: dict[str, object]
+    definition: RecurrentTaskDescriptor | None = None
+    look: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The store's answer. ``current`` is what was found instead when the change was refused."""
+
+    done: bool
+    current: Stored | None = None
+    one_shot: bool = False
+    running: tuple[str, ...] = ()
+
+
+class ScheduleStore(Protocol):
+    """Schedules in the store. Every method raises ``StoreUnavailable`` when it does not answer."""
+
+    async def now(self) -> int:
+        """Return the store's time, ms."""
+        ...
+
+    async def change(self, change: Change) -> Changed:
+        """Change one schedule, if it is still as it was read."""
+        ...
+
+    async def get(self, schedule_id: str) -> Stored | None:
+        """Return a schedule, or None."""
+        ...
+
+    async def statistics(self, schedule_ids: list[str]) -> list[Statistics]:
+        """Return what is counted of each."""
+        ...
+
+    async def executing(self, job_ids: list[str]) -> list[list[str]]:
+        """Return the ids of each one's runs that are executing now."""
+        ...
+
+    def scan(self, after: str = "") -> AsyncIterator[tuple[str, Stored]]:
+        """Yield the schedules whose ids sort after ``after``, in the order of their ids."""
+        ...

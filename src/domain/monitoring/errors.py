@@ -1,0 +1,75 @@
+"""What can be wrong with workers, their monitoring and the rules that watch them."""
+
+from domain.errors import RoundsmanError
+
+
+class WorkerNotFound(RoundsmanError):
+    """There is no worker '{worker_id}'. It may have been removed; list the workers to see which there are."""
+
+    status = 404
+
+
+class WorkerExists(RoundsmanError):
+    """There is a worker '{worker_id}' already. Change that one, or choose another id."""
+
+    status = 409
+
+
+class WorkerChangedMeanwhile(RoundsmanError):
+    """The worker '{worker_id}' was changed by others {tries} times while this change was made. Try again."""
+
+    status = 409
+
+
+class InvalidWorker(RoundsmanError):
+    """The worker is not valid: {why}."""
+
+    status = 422
+
+
+class ProviderNotSupported(RoundsmanError):
+    """The provider '{provider}' is not supported by this version. Supported: {supported}."""
+
+    status = 422
+
+
+class NotMonitored(RoundsmanError):
+    """The worker '{worker_id}' is not monitored. Start it with PUT /api/v1/workers/{worker_id}/monitoring."""
+
+    status = 404
+
+
+class InvalidMonitoring(RoundsmanError):
+    """The worker '{worker_id}' cannot be monitored as asked: {why}."""
+
+    status = 422
+
+
+class InvalidQuery(RoundsmanError):
+    """The question cannot be answered: {why}."""
+
+    status = 422
+
+
+class InvalidRules(RoundsmanError):
+    """The alert rules are not valid: {why}."""
+
+    status = 422
+
+
+class AlertsChangedMeanwhile(RoundsmanError):
+    """The alerts of worker '{worker_id}' were changed by others {tries} times while one step was made."""
+
+    status = 409
+
+
+class CollectionFailed(RoundsmanError):
+    """No metrics of worker '{worker_id}': {why}."""
+
+    status = 502
+
+
+class WorkerVanished(RoundsmanError):
+    """The provider no longer has worker '{worker_id}': {why}."""
+
+    status = 410

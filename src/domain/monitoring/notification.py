@@ -1,0 +1,69 @@
+"""What people are told of an alert, and what was told."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.monitoring.rule import Severity
+from domain.monitoring.sample import FRACTIONS
+
+NotificationKind = Literal["firing", "resolved"]
+
+
+class Told(BaseModel):
+    """A firing that was handed to sending and not yet taken back."""
+
+    model_config = ConfigDict(frozen=True)
+
+    alert_id: str
+    fired_at: datetime
+    severity: Severity
+
+
+class Notification(BaseModel):
+    """One message about one alert. ``alert_id`` matches a resolve to its firing."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: NotificationKind
+    alert_id: str
+    rule_id: str
+    worker_id: str
+    severity: Severity
+    metric: str
+    value: float | None = None
+    subject: str | None = None
+    at: datetime
+    fired_at: datetime
+    reason: str
+
+    @property
+    def key(self) -> str:
+        """Tell this message from all others; a receiver that sees it twice has one message."""
+        return f"{self.alert_id}/{self.kind}"
+
+    @property
+    def lane(self) -> str:
+        """Name what must arrive in order: the messages of one rule about one worker."""
+        return f"{self.rule_id}@{self.worker_id}"
+
+    @property
+    def summary(self) -> str:
+        """Say it in one line."""
+        return (
+            f"{self.rule_id} on {self.worker_id} {self.kind}: {describe_value(self.metric, self.value, self.subject)}"
+            f" ({self.reason})"
+        )
+
+
+def describe_value(metric: str, value: float | None, subject: str | None) -> str:
+    """Return a metric with its value as a person reads it: ``cpu_utilization 97 %``, ``no_data 35 s``."""
+    name = metric.partition(".")[0]
+    where = f" {subject}" if subject else ""
+    if value is None:
+        return f"{metric}{where}"
+    if name == "no_data":
+        return f"no sample for {value:.0f} s" if value else "samples again"
+    shown = f"{value * 100:.1f} %" if name in FRACTIONS else f"{value:g}"
+    return f"{name}{where} {shown}"

@@ -1,0 +1,106 @@
+"""An alert as everybody may see it: in lists, in events, in the history."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.monitoring.alert import OPEN, AlertPhase, AlertState
+from domain.monitoring.notification import describe_value
+from domain.monitoring.rule import AlertRule, Severity
+
+AlertTopic = Literal["alert.pending", "alert.firing", "alert.resolved"]
+RecordState = Literal["pending", "firing", "recovering", "resolved"]
+
+
+class AlertRecord(BaseModel):
+    """One episode of one rule on one worker. ``state`` is its phase, or ``resolved``. ``value`` is the last one
+    seen."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    rule_id: str
+    worker_id: str
+    worker_name: str
+    state: RecordState
+    severity: Severity
+    metric: str
+    value: float | None = None
+    subject: str | None = None
+    fire: float | None = None
+    clear: float | None = None
+    opened_at: datetime
+    fired_at: datetime | None = None
+    resolved_at: datetime | None = None
+    updated_at: datetime
+    reason: str | None = None
+    summary: str
+
+
+class Change(BaseModel):
+    """What one step did to an episode: its record, and the event to publish if it changed its phase notably.
+
+    ``record`` is None where nothing is open. ``is_over`` says that the episode ended with this step; one that never
+    fired ends without an event.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    record: AlertRecord | None = None
+    topic: AlertTopic | None = None
+    is_over: bool = False
+
+
+def compare(
+    before: AlertState, after: AlertState, rule: AlertRule, worker_name: str, at: datetime, reason: str | None = None
+) -> Change:
+    """Return what ``step`` changed between two states of one rule and worker."""
+    if after.phase is AlertPhase.OK:
+        return _ended(before, after, rule, worker_name, at, reason)
+    record = _record(after, after.value, rule, worker_name, at, _STATES[after.phase])
+    if after.phase is AlertPhase.FIRING and before.fired_at is None:
+        return Change(record=record, topic="alert.firing")
+    if after.phase is AlertPhase.PENDING and before.phase is AlertPhase.OK:
+        return Change(record=record, topic="alert.pending")
+    return Change(record=record)
+
+
+_STATES: dict[AlertPhase, RecordState] = {
+    AlertPhase.PENDING: "pending",
+    AlertPhase.FIRING: "firing",
+    AlertPhase.RECOVERING: "recovering",
+}
+
+
+def _ended(
+    before: AlertState, after: AlertState, rule: AlertRule, worker_name: str, at: datetime, reason: str | None
+) -> Change:
+    if before.phase is AlertPhase.OK:
+        return Change()
+    record = _record(before, after.value, rule, worker_name, at, "resolved")
+    record = record.model_copy(update={"resolved_at": at, "reason": reason})
+    return Change(record=record, topic="alert.resolved" if before.phase in OPEN else None, is_over=True)
+
+
+def _record(
+    state: AlertState, value: float | None, rule: AlertRule, worker_name: str, at: datetime, shown: RecordState
+) -> AlertRecord:
+    what = describe_value(rule.metric, value, state.subject)
+    return AlertRecord(
+        id=state.episode or "",
+        rule_id=state.rule_id,
+        worker_id=state.worker_id,
+        worker_name=worker_name,
+        state=shown,
+        severity=state.told.severity if state.told else rule.severity,
+        metric=rule.metric,
+        value=value,
+        subject=state.subject,
+        fire=rule.fire,
+        clear=rule.clear_level,
+        opened_at=state.opened_at or at,
+        fired_at=state.fired_at,
+        updated_at=at,
+        summary=f"{rule.id} on {worker_name}: {what}",
+    )

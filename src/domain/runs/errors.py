@@ -1,0 +1,66 @@
+"""What a job's body may raise to steer its run, and what can be wrong with a job class or a run."""
+
+from domain.errors import RoundsmanError
+
+
+class JobTerminationException(Exception):
+    """Raised in a body: this job has no more work; take its schedule out of the store."""
+
+
+class TransientError(Exception):
+    """Raised in a body: it may work later; retry, after ``retry_after_s`` seconds when that is known."""
+
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class PermanentError(Exception):
+    """Raised in a body: trying again cannot help; fail now, whatever the retry policy says."""
+
+
+class JobDefinitionError(RoundsmanError):
+    """The background job '{job}' is not usable: {why}."""
+
+    status = 500
+
+
+class DuplicateJob(JobDefinitionError):
+    """Two background jobs are named '{name}': {first} and {second}. Rename one, or give one
+    @backgroundjob(..., name="…")."""
+
+
+class JobModuleError(JobDefinitionError):
+    """The job module '{module}' did not import: {why}. Mend it, or take it out of background_jobs.modules."""
+
+
+class UnsatisfiedDependency(JobDefinitionError):
+    """The background job '{job}' asks for '{field}: {type}', and no provider in the containers gives it ({known}).
+    Add a provider, or name a container that has one in background_jobs.containers."""
+
+
+class AmbiguousDependency(JobDefinitionError):
+    """The background job '{job}' asks for '{field}: {type}', and these providers give it equally: {providers}. Name the
+    one it wants: {field}: Annotated[{type}, Inject("<provider>")]."""
+
+
+class UnknownJob(RoundsmanError):
+    """No background job is named '{name}'. {hint}"""
+
+    status = 422
+
+
+class InvalidData(RoundsmanError):
+    """The data of '{name}' is not valid: {why}."""
+
+    status = 422
+
+
+class InvalidTransition(RoundsmanError):
+    """A run that is {status} cannot become {wanted}."""
+
+    status = 409
+
+
+class UnusableResult(RoundsmanError):
+    """What '{job}' returned cannot be kept: {why}. Return JSON of at most {limit} bytes, or a reference to where it is."""

@@ -1,0 +1,69 @@
+"""What can be wrong with a schedule or a one-shot, as its caller hears it."""
+
+from domain.errors import RoundsmanError
+
+
+class InvalidTrigger(RoundsmanError):
+    """The trigger of '{id}' is not usable: {why}."""
+
+    status = 422
+
+
+class TimeInThePast(RoundsmanError):
+    """'{id}' is to run at {when}, which is {late_s} s ago. Leave the time out to run it now, or give one to come."""
+
+    status = 422
+
+
+class WrongTaskType(RoundsmanError):
+    """'{name}' is a {actual} job and cannot be scheduled as a {wanted} one. Use {hint}."""
+
+    status = 422
+
+
+class ScheduleNotFound(RoundsmanError):
+    """There is no schedule or waiting one-shot '{id}'. It may have ended, or have been stopped."""
+
+    status = 404
+
+
+class IdTaken(RoundsmanError):
+    """The id '{id}' is taken by {what}. Choose another id."""
+
+    status = 409
+
+
+class ScheduleBusy(RoundsmanError):
+    """'{id}' is executing ({running}), and its overlap policy is '{overlap}'. Wait for it, or cancel it first."""
+
+    status = 409
+
+
+class NotResumable(RoundsmanError):
+    """'{id}' is neither paused nor parked."""
+
+    status = 409
+
+
+class ChangedMeanwhile(RoundsmanError):
+    """'{id}' was changed by others {tries} times while this change was made. Try again."""
+
+    status = 409
+
+
+class LoopIsRunning(RoundsmanError):
+    """schedule_task_sync was called on a running event loop, which it would block. Use 'await bus.schedule_task(...)'."""
+
+    status = 500
+
+
+class NotStarted(RoundsmanError):
+    """schedule_task_sync needs the running program: {why}."""
+
+    status = 503
+
+
+class BackfillRefused(RoundsmanError):
+    """The backfill of '{id}' is refused: {why}."""
+
+    status = 422

@@ -1,0 +1,15 @@
+-- cancel: end runs on a person's word. Claims are revoked here; their owners hear of it and cancel the bodies.
+-- ARGV: instance, why, run id...
+-- Reply: { { run id, status it had ('' = unknown) } ... }
+local reply, revoked = {}, {}
+for i = 3, #ARGV do
+  local run = load(ARGV[i])
+  reply[#reply + 1] = { ARGV[i], run and run.status or '' }
+  if run and ALLOWED[run.status .. '>cancelled'] then
+    if run.status == 'running' then revoked[#revoked + 1] = run.id end
+    count(run.job, { cancelled = 1 }, { last_outcome = 'cancelled', last_ended = NOW })
+    finish(run, 'cancelled', 'job.cancelled', ',"why":' .. quote(ARGV[2]))
+  end
+end
+redis.call('PUBLISH', PREFIX .. 'wake', #revoked > 0 and ('cancel ' .. table.concat(revoked, ' ')) or 'ready')
+return reply

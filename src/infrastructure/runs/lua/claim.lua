@@ -1,0 +1,77 @@
+-- claim: take over lapsed runs and take ready ones, oldest first, at most as many as there are free slots.
+-- ARGV: instance, lease_ms, limit, takeover_limit, lane...
+-- Reply: { now, next look at `later` or '', runs still ready, { tag, spec, data, lane, attempt, retries, token } ... }
+local lease, limit, takeover_limit = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local quiet_until = beat(lease)
+local claimed, left = {}, 0
+
+local later = PREFIX .. 'later'
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', later, '-inf', int(NOW), 'LIMIT', 0, 1000)) do
+  redis.call('ZREM', later, id)
+  local run = load(id)
+  if run then
+    if run.status == 'retrying' then
+      move(run, 'queued')
+      announce('job.queued', run, '')
+    end
+    enqueue(id, run.lane, int(NOW))
+  end
+end
+local first = redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')
+
+local function own(run)
+  local previous = tonumber(run.token or 0)
+  run.token = int(math.max(previous + 1, NOW_US))
+  run.attempt, run.owner = run.attempt + 1, SOURCE
+  move(run, 'running')
+  redis.call('HSET', run_key(run.id), 'token', run.token, 'owner', SOURCE, 'attempt', run.attempt, 'started', int(NOW))
+  redis.call('ZADD', PREFIX .. 'leases:' .. run.lane, int(NOW + lease), run.id)
+  announce('job.started', run, ',"token":' .. quote(run.token))
+  local text = redis.call('HMGET', run_key(run.id), 'spec', 'data')
+  claimed[#claimed + 1] = { run.tag, text[1], text[2], run.lane, run.attempt, run.retries, run.token }
+end
+
+local function take_over(id, lane)
+  local run = load(id)
+  if not run or run.status ~= 'running' then
+    redis.call('ZREM', PREFIX .. 'leases:' .. lane, id)
+    return
+  end
+  announce('job.lost', run, ',"why":"the lease of its owner lapsed","taken_over_by":' .. quote(SOURCE))
+  count(run.job, { lost = 1 })
+  local takeovers = redis.call('HINCRBY', run_key(id), 'takeovers', 1)
+  if takeovers > takeover_limit then
+    park(run, 'it has outlived ' .. takeovers .. ' owners, the last was ' .. (run.owner or '?'))
+  else
+    own(run)
+  end
+end
+
+if NOW >= quiet_until then
+  for i = 5, #ARGV do
+    if #claimed >= limit then break end
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', PREFIX .. 'leases:' .. ARGV[i], '-inf', '(' .. int(NOW), 'LIMIT', 0, limit - #claimed)) do
+      take_over(id, ARGV[i])
+    end
+  end
+end
+
+local candidates = {}
+local free = limit - #claimed
+for i = 5, #ARGV do
+  local key = PREFIX .. 'ready:' .. ARGV[i]
+  if free > 0 then
+    local found = redis.call('ZRANGE', key, 0, free - 1, 'WITHSCORES')
+    for j = 1, #found, 2 do candidates[#candidates + 1] = { found[j], tonumber(found[j + 1]), key } end
+  end
+  left = left + redis.call('ZCARD', key)
+end
+table.sort(candidates, function(a, b) return a[2] < b[2] or (a[2] == b[2] and a[1] < b[1]) end)
+for i = 1, math.min(free, #candidates) do
+  local id, key = candidates[i][1], candidates[i][3]
+  redis.call('ZREM', key, id)
+  left = left - 1
+  local run = load(id)
+  if run and run.status == 'queued' then own(run) end
+end
+return { int(NOW), first[2] and int(tonumber(first[2])) or '', left, claimed }

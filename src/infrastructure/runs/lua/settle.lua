@@ -1,0 +1,91 @@
+-- settle: end attempts, each only if its claim still holds. The same batch number again gets the same reply.
+-- ARGV: instance, batch number, then for each attempt:
+--   run id, token, outcome (succeeded | retry | failed | unloadable | cancelled | terminated | released | unstarted), delay_ms,
+--   ended (JSON members with a leading comma), error (JSON), generation
+-- Reply: { verdict ('settled' | 'lost') for each attempt..., runs made ready as the last }
+local stored = redis.call('GET', PREFIX .. 'batch:' .. SOURCE)
+if stored then
+  local number, reply = string.match(stored, '^(%d+) (.*)$')
+  if number == ARGV[2] then return cjson.decode(reply) end
+end
+local verdicts, ready = {}, 0
+
+local function give_back(run, started)
+  if not started then run.attempt = run.attempt - 1 end
+  redis.call('ZREM', PREFIX .. 'leases:' .. run.lane, run.id)
+  redis.call('HDEL', run_key(run.id), 'owner')
+  move(run, 'queued')
+  redis.call('HSET', run_key(run.id), 'attempt', run.attempt)
+  make_ready(run.id, run.lane, run.order or int(NOW))
+  announce('job.queued', run, ',"why":"given back by an instance that stops"')
+  redis.call('PUBLISH', PREFIX .. 'wake', 'ready')
+end
+
+local function fail(run, ended, error_text)
+  count(run.job, { failed = 1 }, { last_outcome = 'failed', last_ended = NOW, last_error = cjson.decode(error_text) })
+  ready = ready + finish(run, 'failed', 'job.failed', ended)
+end
+
+-- A waiting retry gives way to a fire that already waits behind it.
+local function superseded(run)
+  if run.reason ~= 'fire' and run.reason ~= 'run_now' then return false end
+  local head = redis.call('LINDEX', PREFIX .. 'backlog:' .. run.job, 0)
+  return head and redis.call('HGET', run_key(head), 'reason') == 'fire'
+end
+
+local function retry(run, delay, ended, error_text)
+  if superseded(run) then return fail(run, ended .. ',"superseded":true', error_text) end
+  move(run, 'retrying')
+  run.retries = run.retries + 1
+  redis.call('ZREM', PREFIX .. 'leases:' .. run.lane, run.id)
+  redis.call('HDEL', run_key(run.id), 'owner')
+  redis.call('HSET', run_key(run.id), 'retries', run.retries, 'error', error_text)
+  redis.call('ZADD', PREFIX .. 'later', int(NOW + delay), run.id)
+  announce('job.retrying', run, ended .. ',"retry_in_s":' .. string.format('%.3f', delay / 1000))
+  count(run.job, { retried = 1 }, { last_outcome = 'retrying', last_ended = NOW, last_error = cjson.decode(error_text) })
+end
+
+local function terminate(run, ended, generation)
+  count(run.job, { succeeded = 1 }, { last_outcome = 'terminated', last_ended = NOW })
+  local state = redis.call('HGET', PREFIX .. 'states', run.job)
+  ready = ready + finish(run, 'succeeded', 'job.terminated', ended)
+  if not state then return end
+  if int(cjson.decode(state).generation) ~= generation then return end
+  remove(run.job, cjson.decode(state).lane)
+  cancel_waiting(run.job, 'its schedule was ended by the job itself')
+  emit('schedule.removed', '{"id":' .. quote(run.job) .. ended .. ',"terminated":true}')
+  redis.call('PUBLISH', PREFIX .. 'wake', 'due')
+end
+
+local function settle(run, outcome, delay, ended, error_text, generation)
+  if outcome == 'succeeded' then
+    count(run.job, { succeeded = 1 }, { last_outcome = 'succeeded', last_ended = NOW })
+    ready = ready + finish(run, 'succeeded', 'job.succeeded', ended)
+  elseif outcome == 'retry' then
+    retry(run, delay, ended, error_text)
+  elseif outcome == 'unloadable' and run.reason == 'one_shot' then
+    park(run, cjson.decode(error_text))
+  elseif outcome == 'failed' or outcome == 'unloadable' then
+    fail(run, ended, error_text)
+  elseif outcome == 'cancelled' then
+    count(run.job, { cancelled = 1 }, { last_outcome = 'cancelled', last_ended = NOW })
+    ready = ready + finish(run, 'cancelled', 'job.cancelled', ended)
+  elseif outcome == 'terminated' then
+    terminate(run, ended, generation)
+  else
+    give_back(run, outcome == 'released')
+  end
+end
+
+for i = 3, #ARGV, 7 do
+  local run = load(ARGV[i])
+  if run and run.status == 'running' and run.owner == SOURCE and run.token == ARGV[i + 1] then
+    settle(run, ARGV[i + 2], tonumber(ARGV[i + 3]), ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
+    verdicts[#verdicts + 1] = 'settled'
+  else
+    verdicts[#verdicts + 1] = 'lost'
+  end
+end
+verdicts[#verdicts + 1] = ready
+redis.call('SET', PREFIX .. 'batch:' .. SOURCE, ARGV[2] .. ' ' .. cjson.encode(verdicts), 'EX', 3600)
+return verdicts

@@ -1,0 +1,52 @@
+-- submit: make one run that a person or a program asked for: a one-shot, a run now, a backfill.
+-- ARGV: instance, run id, job id, lane, reason, tag, spec, data, corr, trace, due_ms ('' = now), overlap limit,
+--       expected state of the schedule ('' for a one-shot)
+-- Reply: { 'created' | 'unchanged' | 'changed' | 'taken' | 'busy' | 'stale', status, executing runs }
+local id, job, lane, reason = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local tag, spec, data, corr, trace = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local due, limit, expected = ARGV[11], tonumber(ARGV[12]), ARGV[13]
+
+local function place()
+  if due ~= '' and tonumber(due) > NOW then
+    redis.call('HSET', run_key(id), 'order', due)
+    redis.call('ZADD', PREFIX .. 'later', due, id)
+    redis.call('PUBLISH', PREFIX .. 'wake', 'due')
+  else
+    enqueue(id, lane, int(NOW))
+    redis.call('PUBLISH', PREFIX .. 'wake', 'ready')
+  end
+end
+
+local function one_shot()
+  if redis.call('HEXISTS', PREFIX .. 'states', id) == 1 then return { 'taken', 'schedule', {} } end
+  local old = redis.call('HMGET', run_key(id), 'status', 'spec', 'data', 'lane', 'attempt')
+  if not old[1] then
+    create(id, job, lane, reason, tag, spec, data, corr, trace)
+    redis.call('ZADD', PREFIX .. 'oneshots', int(NOW), id)
+    place()
+    return { 'created', 'queued', {} }
+  end
+  if old[2] == spec and old[3] == data and old[4] == lane then return { 'unchanged', old[1], {} } end
+  if old[1] ~= 'queued' or old[5] ~= '0' then return { 'taken', old[1], {} } end
+  redis.call('ZREM', PREFIX .. 'ready:' .. old[4], id)
+  redis.call('ZREM', PREFIX .. 'later', id)
+  redis.call('HDEL', run_key(id), 'corr', 'trace')
+  create(id, job, lane, reason, tag, spec, data, corr, trace)
+  place()
+  return { 'changed', 'queued', {} }
+end
+
+if reason == 'one_shot' then return one_shot() end
+
+local known = redis.call('HGET', run_key(id), 'status')
+if known then return { 'unchanged', known, {} } end
+if redis.call('HGET', PREFIX .. 'states', job) ~= expected then return { 'stale', '', {} } end
+local running = {}
+for _, other in ipairs(redis.call('SMEMBERS', PREFIX .. 'active:' .. job)) do
+  local run = load(other)
+  if run and run.status ~= 'retrying' and not run.held then running[#running + 1] = other end
+end
+if reason == 'run_now' and #running >= limit then return { 'busy', '', running } end
+create(id, job, lane, reason, tag, spec, data, corr, trace)
+if #running < limit then place() else hold(id, job, int(NOW), false) end
+return { 'created', 'queued', running }

@@ -1,0 +1,137 @@
+"""Renew the leases of this instance from a thread of its own, and watch the event loop from there."""
+
+import asyncio
+import json
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from application.runs.runner import JobRunner
+from domain.errors import StoreUnavailable
+from infrastructure.redis.connection import RedisStore, store_errors
+from infrastructure.runs.scripts import Retention, source
+
+log = logging.getLogger(__name__)
+
+RENEWALS_PER_LEASE = 4
+LOOP_SILENCE_S = 1.0
+"""A loop that did not turn for this long is blocked."""
+PULSE_S = 0.2
+
+
+class Renewal:
+    """Keep what this instance holds, however busy its event loop is.
+
+    One call a quarter of a lease renews all runs and announces the instance. Runs that turn out to be lost are revoked
+    on the loop. ``loop_blocked`` is true while the loop does not turn; nothing new is claimed then.
+    """
+
+    def __init__(
+        self,
+        store: RedisStore,
+        instance_id: str,
+        runner: JobRunner,
+        lease_ms: int,
+        retention: Retention,
+        announcement: Callable[[], dict[str, Any]],
+    ) -> None:
+        self._client = store.threaded()
+        self._prefix = f"{store.prefix}:"
+        self._instance = instance_id
+        self._runner = runner
+        self._lease_ms = lease_ms
+        self._announcement = announcement
+        self._renew = self._client.register_script(source("renew", retention))
+        self._leave = self._client.register_script(source("leave", retention))
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pulse: asyncio.TimerHandle | None = None
+        self._turned = time.monotonic()
+        self._down = False
+        self.loop_blocked = False
+
+    def start(self) -> None:
+        """Announce the instance and begin to renew; on the event loop, which is watched from now on."""
+        self._loop = asyncio.get_running_loop()
+        self._beat()
+        self._thread = threading.Thread(target=self._work, name="renewal", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the thread; the instance says that it leaves."""
+        if self._thread is None:
+            return
+        self._stop.set()
+        await asyncio.to_thread(self._thread.join)
+        self._thread = None
+        if self._pulse is not None:
+            self._pulse.cancel()
+
+    def _beat(self) -> None:
+        self._turned = time.monotonic()
+        assert self._loop is not None  # noqa: S101 - set by start
+        self._pulse = self._loop.call_later(PULSE_S, self._beat)
+
+    def _work(self) -> None:
+        period_s = self._lease_ms / 1000 / RENEWALS_PER_LEASE
+        due = time.monotonic()
+        while not self._stop.wait(max(min(due - time.monotonic(), PULSE_S), 0.0)):
+            self._watch_loop()
+            if time.monotonic() < due:
+                continue
+            due = time.monotonic() + period_s
+            self._renew_once()
+        self._say_goodbye()
+
+    def _renew_once(self) -> None:
+        args: list[Any] = [self._instance, self._lease_ms, json.dumps(self._announcement())]
+        for claim in list(self._runner.held.values()):
+            args.extend([claim.spec.run_id, claim.lane, claim.token])
+        try:
+            with store_errors():
+                _, lost = self._renew(keys=[self._prefix], args=args)
+        except StoreUnavailable as error:
+            if not self._down:
+                log.warning("leases cannot be renewed now: %s", error)
+            self._down = True
+            return
+        except Exception:
+            log.exception("a renewal failed")
+            return
+        self._down = False
+        if lost and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._revoke, lost)
+
+    def _revoke(self, run_ids: list[str]) -> None:
+        for run_id in run_ids:
+            self._runner.revoke(run_id, "the store says that another instance owns it, or that it is over")
+
+    def _watch_loop(self) -> None:
+        silent_s = time.monotonic() - self._turned
+        blocked = silent_s > LOOP_SILENCE_S
+        if blocked and not self.loop_blocked:
+            log.error(
+                "the event loop has not turned for %.1f s; nothing is claimed until it does\n%s", silent_s, _stack()
+            )
+        elif self.loop_blocked and not blocked:
+            log.info("the event loop turns again")
+        self.loop_blocked = blocked
+
+    def _say_goodbye(self) -> None:
+        try:
+            with store_errors():
+                self._leave(keys=[self._prefix], args=[self._instance])
+        except StoreUnavailable as error:
+            log.warning("this instance leaves without saying so: %s", error)
+        self._client.close()
+
+
+def _stack() -> str:
+    """Return what the main thread is doing."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - the documented way
+    return "".join(traceback.format_stack(frame)) if frame else "(no main thread)"

@@ -1,0 +1,59 @@
+"""The Lua scripts of runs and schedules: each is one atomic step of the protocol (docs/decisions/001)."""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from domain.runs.run import TRANSITIONS
+from infrastructure.events.lua import emit_prelude
+
+WHERE = {
+    "take": "infrastructure.scheduling",
+    "commit": "infrastructure.scheduling",
+    "change": "infrastructure.scheduling",
+    "claim": "infrastructure.runs",
+    "renew": "infrastructure.runs",
+    "settle": "infrastructure.runs",
+    "submit": "infrastructure.runs",
+    "cancel": "infrastructure.runs",
+    "progress": "infrastructure.runs",
+    "leave": "infrastructure.runs",
+}
+
+ALLOWED_OUT_OF_MEMORY = frozenset({"claim", "renew", "settle", "cancel", "leave"})
+"""What ends work or keeps it alive must pass when the store is full; what brings new work must not."""
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How much is kept. All are counts, but ``finished_jobs_ttl_s``."""
+
+    events_kept: int = 100_000
+    runs_kept_per_schedule: int = 20
+    finished_jobs_kept: int = 10_000
+    finished_jobs_ttl_s: float = 86_400.0
+
+
+@cache
+def source(name: str, retention: Retention) -> str:
+    """Return the whole text of a script. It has a shebang, so the server refuses it whole, or not, when memory is out."""
+    flags = " flags=allow-oom" if name in ALLOWED_OUT_OF_MEMORY else ""
+    allowed = ",".join(f"['{old}>{new}']=true" for old, targets in TRANSITIONS.items() for new in targets)
+    head = (
+        f"#!lua{flags}\n"
+        "local PREFIX, SOURCE = KEYS[1], ARGV[1]\n"
+        f"local ALLOWED = {{{allowed}}}\n"
+        f"local EVENTS_KEPT, HISTORY_KEPT = {retention.events_kept}, {retention.runs_kept_per_schedule}\n"
+        f"local DONE_KEPT, DONE_TTL_MS = {retention.finished_jobs_kept}, {round(retention.finished_jobs_ttl_s * 1000)}\n"
+    )
+    texts = [
+        emit_prelude(),
+        _text("infrastructure.runs", "prelude"),
+        _text("infrastructure.scheduling", "schedules"),
+        _text(WHERE[name], name),
+    ]
+    return head + "\n".join(texts)
+
+
+def _text(package: str, name: str) -> str:
+    return files(package).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")

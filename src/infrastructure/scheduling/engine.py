@@ -1,0 +1,141 @@
+"""What makes a process execute: the scheduler's thread, renewal, settlement and the wake channel, started in order."""
+
+import asyncio
+import logging
+import os
+import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from application.runs.injection import Injector
+from application.runs.registry import JobRegistry
+from application.runs.runner import JobRunner
+from domain.runs.run import Claim
+from infrastructure.redis.connection import RedisStore
+from infrastructure.runs.renewal import Renewal
+from infrastructure.runs.scripts import Retention
+from infrastructure.runs.settling import SettlementQueue
+from infrastructure.runs.wake import WakeListener
+from infrastructure.scheduling.cluster import ClusterScheduler
+from infrastructure.scheduling.tick import Pace, Tick
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Execute due work in this process. A hosted service, owned by ``BackgroundTaskScheduler``.
+
+    ``park`` is called with job id, reason and generation when the payload of a fire does not load.
+    """
+
+    def __init__(
+        self,
+        store: RedisStore,
+        instance_id: str,
+        registry: JobRegistry,
+        injector: Injector,
+        *,
+        pace: Pace,
+        retention: Retention,
+        concurrency: int = 500,
+        grace_s: float = 10.0,
+        role: str = "all",
+        version: str = "",
+    ) -> None:
+        self._store = store
+        self._instance = instance_id
+        self._registry = registry
+        self._injector = injector
+        self._pace = pace
+        self._retention = retention
+        self._concurrency = concurrency
+        self._grace_s = grace_s
+        self._facts = {"id": instance_id, "role": role, "version": version, "host": platform.node(), "pid": os.getpid()}
+        self._draining = False
+        self._started = False
+        self._parking: set[asyncio.Task[None]] = set()
+        self.park: Callable[[str, str, int], Any] = _no_park
+
+    async def start(self) -> None:
+        """Check that every job can be satisfied, then start; a second start does nothing."""
+        if self._started:
+            return
+        self._injector.check(self._registry.definitions.values())
+        self._draining = False
+        self._facts["started_at"] = datetime.now(UTC).isoformat()
+        self._settlements = SettlementQueue(self._store, self._instance, self._retention)
+        self.runner = JobRunner(self._registry, self._injector, self._settlements, concurrency=self._concurrency)
+        self._renewal = Renewal(
+            self._store, self._instance, self.runner, self._pace.lease_ms, self._retention, self._announcement
+        )
+        self._tick = Tick(
+            self._store,
+            self._instance,
+            self._registry,
+            self.runner,
+            asyncio.get_running_loop(),
+            self._pace,
+            self._retention,
+            self._may_claim,
+        )
+        self._scheduler = ClusterScheduler(self._tick)
+        self._wake = WakeListener(self._store, self._scheduler.wakeup, self._cancelled)
+        self._settlements.settled = self._settled
+        self._settlements.ready = self._scheduler.wakeup
+        self._settlements.park = self._park_fire
+        await self._settlements.start()
+        self._renewal.start()
+        self._scheduler.start()
+        await self._wake.start()
+        self._started = True
+
+    async def stop(self) -> None:
+        """Drain: claim nothing more, let bodies end, give the rest back, settle it all. Twice is fine."""
+        if not self._started:
+            return
+        self._started = False
+        self._draining = True
+        await self._wake.stop()
+        await asyncio.to_thread(self._scheduler.shutdown)
+        self._tick.close()
+        await asyncio.sleep(0)  # what the last tick handed over begins, and is drained like the rest
+        await self.runner.drain(self._grace_s)
+        await self._settlements.stop()
+        await asyncio.gather(*self._parking, return_exceptions=True)
+        await self._renewal.stop()
+
+    @property
+    def loop_blocked(self) -> bool:
+        """Whether the event loop does not turn now."""
+        return self._started and self._renewal.loop_blocked
+
+    def _may_claim(self) -> bool:
+        return not self._draining and not self._renewal.loop_blocked
+
+    def _announcement(self) -> dict[str, Any]:
+        return {**self._facts, "claimed": len(self.runner.held), "lanes": list(self._registry.lanes)}
+
+    def _settled(self, run_ids: Any) -> None:
+        self.runner.forget(run_ids)
+        if self._tick.claims_left:
+            self._scheduler.wakeup()
+
+    def _cancelled(self, run_ids: list[str]) -> None:
+        for run_id in run_ids:
+            self.runner.revoke(run_id, "it was cancelled")
+
+    def _park_fire(self, claim: Claim, why: str) -> None:
+        task = asyncio.create_task(self._park(claim, why), name=f"park {claim.spec.job_id}")
+        self._parking.add(task)
+        task.add_done_callback(self._parking.discard)
+
+    async def _park(self, claim: Claim, why: str) -> None:
+        try:
+            await self.park(claim.spec.job_id, why, claim.spec.generation)
+        except Exception:
+            log.exception("schedule %s could not be parked; its next fire tries again", claim.spec.job_id)
+
+
+async def _no_park(job_id: str, why: str, generation: int) -> None:
+    log.error("schedule %s cannot be loaded: %s", job_id, why)

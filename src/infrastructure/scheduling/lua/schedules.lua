@@ -1,0 +1,36 @@
+-- Changing a schedule: the state is compared as a whole string, so whoever changes it has seen it.
+
+-- Cancel the runs of a job that no instance is executing; return the executing ones.
+local function cancel_waiting(job, why)
+  local running = {}
+  redis.call('DEL', PREFIX .. 'backlog:' .. job)
+  for _, id in ipairs(redis.call('SMEMBERS', PREFIX .. 'active:' .. job)) do
+    local run = load(id)
+    if not run then
+      redis.call('SREM', PREFIX .. 'active:' .. job, id)
+    elseif run.status == 'running' then
+      running[#running + 1] = id
+    else
+      finish(run, 'cancelled', 'job.cancelled', ',"why":' .. quote(why))
+    end
+  end
+  return running
+end
+
+local function remove(id, lane)
+  redis.call('ZREM', PREFIX .. 'due:' .. lane, id)
+  redis.call('HDEL', PREFIX .. 'schedules', id)
+  redis.call('HDEL', PREFIX .. 'states', id)
+  redis.call('HDEL', PREFIX .. 'stats', id)
+  redis.call('DEL', PREFIX .. 'history:' .. id)
+end
+
+-- `look` is '' for what is not to be taken (paused, parked).
+local function write(id, state, lane, look)
+  redis.call('HSET', PREFIX .. 'states', id, state)
+  if look == '' then
+    redis.call('ZREM', PREFIX .. 'due:' .. lane, id)
+  else
+    redis.call('ZADD', PREFIX .. 'due:' .. lane, look, id)
+  end
+end

@@ -1,0 +1,22 @@
+-- take: hide what is due from the other instances for a while, and return it.
+-- ARGV: instance, hide_ms, limit, lane...
+-- Reply: { now, next look or '', { id, state } ... }
+local hide, limit = tonumber(ARGV[2]), tonumber(ARGV[3])
+local taken, next_look = {}, nil
+for i = 4, #ARGV do
+  local due = PREFIX .. 'due:' .. ARGV[i]
+  if #taken < limit then
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', int(NOW), 'LIMIT', 0, limit - #taken)) do
+      local state = redis.call('HGET', PREFIX .. 'states', id)
+      if state then
+        redis.call('ZADD', due, int(NOW + hide), id)
+        taken[#taken + 1] = { id, state }
+      else
+        redis.call('ZREM', due, id)
+      end
+    end
+  end
+  local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
+  if first[2] and (not next_look or tonumber(first[2]) < next_look) then next_look = tonumber(first[2]) end
+end
+return { int(NOW), next_look and int(next_look) or '', taken }

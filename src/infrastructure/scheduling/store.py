@@ -1,0 +1,131 @@
+"""The Redis job store: schedules as JSON, changed by compare-and-set."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from application.scheduling.store import Change, Changed, Statistics, Stored
+from domain.errors import RoundsmanError
+from domain.scheduling.descriptor import RecurrentTaskDescriptor
+from domain.scheduling.schedule import ScheduleCounts, ScheduleState
+from infrastructure.redis.connection import RedisStore, store_errors
+from infrastructure.runs.scripts import Retention, source
+
+PAGE = 500
+
+
+class UnreadableSchedule(RoundsmanError):
+    """The schedule '{id}' in the store cannot be read by this version of the program: {why}. It was left as it is."""
+
+    status = 500
+
+
+class RedisJobStore:
+    """The asyncio side of schedules. Implements ``application.scheduling.store.ScheduleStore``."""
+
+    def __init__(self, store: RedisStore, instance_id: str, retention: Retention) -> None:
+        self._redis = store.command
+        self._key = store.key
+        self._prefix = f"{store.prefix}:"
+        self._instance = instance_id
+        self._change = store.command.register_script(source("change", retention))
+
+    async def now(self) -> int:
+        """Return the store's time, ms."""
+        with store_errors():
+            seconds, microseconds = await cast(Awaitable[tuple[int, int]], self._redis.time())
+        return seconds * 1000 + microseconds // 1000
+
+    async def change(self, change: Change) -> Changed:
+        """Change one schedule and announce it, if its state is still the one that was read."""
+        before, after = change.before, change.after
+        args = [
+            change.id,
+            before.text if before else "",
+            after.dump() if after else "",
+            dump_definition(change.definition) if change.definition else "",
+            before.state.lane if before else "",
+            after.lane if after else "",
+            "" if change.look is None else change.look,
+            change.topic,
+            json.dumps(change.event),
+            change.why,
+        ]
+        with store_errors():
+            verdict, state, definition, running = await self._change(keys=[self._prefix], args=[self._instance, *args])
+        if verdict == "ok":
+            return Changed(done=True, running=tuple(running))
+        current = read(change.id, state, definition) if state else None
+        return Changed(done=False, current=current, one_shot=verdict == "oneshot")
+
+    async def get(self, schedule_id: str) -> Stored | None:
+        """Return a schedule, or None; both parts are read in one step."""
+        with store_errors():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hget(self._key("states"), schedule_id)
+            pipe.hget(self._key("schedules"), schedule_id)
+            state, definition = await pipe.execute()
+        return read(schedule_id, state, definition) if state else None
+
+    async def statistics(self, schedule_ids: list[str]) -> list[Statistics]:
+        """Return what is counted of each schedule, in the order asked."""
+        if not schedule_ids:
+            return []
+        with store_errors():
+            texts = await cast(Awaitable[list[str | None]], self._redis.hmget(self._key("stats"), schedule_ids))
+        return [_statistics(json.loads(text or "{}")) for text in texts]
+
+    async def executing(self, job_ids: list[str]) -> list[list[str]]:
+        """Return the executing runs of each schedule, in two round trips for all of them."""
+        with store_errors():
+            pipe = self._redis.pipeline(transaction=False)
+            for job_id in job_ids:
+                pipe.smembers(self._key("active", job_id))
+            members = [sorted(found) for found in await pipe.execute()]
+            for run_id in (run_id for found in members for run_id in found):
+                pipe.hget(self._key("run", run_id), "status")
+            statuses = iter(await pipe.execute())
+        return [[run_id for run_id in found if next(statuses) == "running"] for found in members]
+
+    async def scan(self, after: str = "") -> AsyncIterator[tuple[str, Stored]]:
+        """Yield schedules in the order of their ids, reading them in pages."""
+        with store_errors():
+            ids = sorted(await cast(Awaitable[list[str]], self._redis.hkeys(self._key("states"))))
+        ids = [schedule_id for schedule_id in ids if schedule_id > after]
+        for start in range(0, len(ids), PAGE):
+            page = ids[start : start + PAGE]
+            with store_errors():
+                pipe = self._redis.pipeline(transaction=True)
+                pipe.hmget(self._key("states"), page)
+                pipe.hmget(self._key("schedules"), page)
+                states, definitions = await pipe.execute()
+            for schedule_id, state, definition in zip(page, states, definitions, strict=True):
+                if state is not None:
+                    yield schedule_id, read(schedule_id, state, definition)
+
+
+def dump_definition(definition: RecurrentTaskDescriptor) -> str:
+    """Return the canonical JSON of a definition: equal definitions have equal texts."""
+    return json.dumps(definition.model_dump(mode="json", exclude_none=True), sort_keys=True, separators=(",", ":"))
+
+
+def read(schedule_id: str, state: str, definition: str) -> Stored:
+    """Return what the two texts say; raise ``UnreadableSchedule`` when this version does not understand them."""
+    try:
+        return Stored(
+            state, ScheduleState.model_validate_json(state), RecurrentTaskDescriptor.model_validate_json(definition)
+        )
+    except (ValidationError, TypeError) as error:
+        raise UnreadableSchedule(id=schedule_id, why=str(error).splitlines()[0]) from error
+
+
+def _statistics(stats: dict[str, Any]) -> Statistics:
+    return Statistics(
+        counts=ScheduleCounts.model_validate(stats),
+        last_fire=stats.get("last_fire"),
+        last_outcome=stats.get("last_outcome"),
+        last_error=stats.get("last_error"),
+        last_ended=stats.get("last_ended"),
+    )

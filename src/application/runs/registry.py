@@ -6,7 +6,14 @@ import inspect
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType, ModuleType
 
-from domain.runs.errors import DuplicateJob, JobDefinitionError, JobModuleError, UnknownJob
+from domain.runs.errors import (
+    DuplicateJob,
+    JobDefinitionError,
+    JobModuleError,
+    UnknownJob,
+    UnknownVersion,
+    WrongTaskType,
+)
 from domain.runs.job import BackgroundJob, JobDefinition
 
 
@@ -40,6 +47,15 @@ class JobRegistry:
     def lanes(self) -> tuple[str, ...]:
         """The lanes whose work this program can take."""
         return tuple(sorted(definition.lane for definition in self._by_name.values()))
+
+    def expect(self, name: str, task_type: str, version: int | None = None) -> JobDefinition:
+        """Return the definition a request names; raise ``WrongTaskType`` or ``UnknownVersion`` if it is another."""
+        definition = self.get(name)
+        if definition.task_type != task_type:
+            raise WrongTaskType(name=name, actual=definition.task_type, wanted=task_type)
+        if version not in (None, definition.version):
+            raise UnknownVersion(name=name, version=version, known=definition.version)
+        return definition
 
     def get(self, name: str) -> JobDefinition:
         """Return a definition; raise ``UnknownJob`` that names the nearest known ones."""

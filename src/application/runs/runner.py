@@ -32,7 +32,7 @@ ERROR_LIMIT = 2_000
 class JobRunner:
     """The heart: every claimed run of this instance goes through ``_execute``.
 
-    ``held`` maps run ids to claims from the claim until the store has settled them: it is what must be renewed, and what
+    ``held`` maps run ids to claims from the claim until the store has settled them: what must be renewed, and what
     fills the slots. The tick's thread adds to it, the event loop takes away.
     """
 
@@ -133,10 +133,9 @@ class JobRunner:
             return Succeeded(_result(definition, result))
         except JobTerminationException as error:
             return Terminated(str(error) or "the body raised JobTerminationException")
-        except TimeoutError:
-            if limit.expired():
-                error = TimeoutError(f"the body did not end within its timeout of {claim.spec.timeout_s:g} s")
-            return _failure(claim, error)
+        except TimeoutError as error:
+            late = f"the body did not end within its timeout of {claim.spec.timeout_s:g} s"
+            return _failure(claim, TimeoutError(late) if limit.expired() else error)
         except Exception as error:  # noqa: BLE001 - a body may raise anything; it becomes the outcome
             return _failure(claim, error)
         finally:

@@ -12,8 +12,8 @@ from domain.runs.run import Claim, RunRecord, RunSpec
 class Submission:
     """The store's answer to a submitted run.
 
-    ``verdict``: ``created``, ``changed``, ``unchanged``, ``taken`` (the id is in use, ``status`` says by what), ``busy``
-    (the overlap policy forbids it, ``running`` says why) or ``stale`` (the schedule changed meanwhile).
+    ``verdict``: ``created``, ``changed``, ``unchanged``, ``taken`` (the id is in use, ``status`` says by what),
+    ``busy`` (the overlap policy forbids it, ``running`` says why) or ``stale`` (the schedule changed meanwhile).
     """
 
     verdict: str

@@ -6,11 +6,10 @@ from application.runs.registry import JobRegistry
 from application.runs.store import RunStore
 from application.scheduling.compiled import at, effective_retry, milliseconds
 from application.scheduling.store import ScheduleStore
-from domain.runs.errors import InvalidData
 from domain.runs.job import JobDefinition
 from domain.runs.run import TERMINAL, RunReason, RunSpec, RunStatus
 from domain.scheduling.descriptor import ScheduledTaskDescriptor
-from domain.scheduling.errors import IdTaken, ScheduleNotFound, TimeInThePast, WrongTaskType
+from domain.scheduling.errors import IdTaken, ScheduleNotFound, TimeInThePast
 from domain.scheduling.schedule import OneShotInfo, PutResult, Stopped
 
 PAST_TOLERANCE_S = 60.0
@@ -30,7 +29,7 @@ class OneShots:
 
     async def schedule(self, wanted: ScheduledTaskDescriptor) -> tuple[PutResult, OneShotInfo]:
         """Put a one-shot into the store. Identical: nothing changes. Changed: replaced, unless it was started."""
-        definition = self._definition(wanted)
+        definition = self._registry.expect(wanted.name, "scheduled", wanted.version)
         data = definition.dump(wanted.data)
         now = at(await self._schedules.now())
         await self._refuse_the_past(wanted, now)
@@ -71,16 +70,6 @@ class OneShots:
             return
         if await self._runs.get(wanted.id) is None:  # asking again for what was accepted in time is no mistake
             raise TimeInThePast(id=wanted.id, when=due.astimezone(UTC).isoformat(), late_s=round(late_s))
-
-    def _definition(self, wanted: ScheduledTaskDescriptor) -> JobDefinition:
-        definition = self._registry.get(wanted.name)
-        if definition.task_type != "scheduled":
-            hint = "a RecurrentTaskDescriptor"
-            raise WrongTaskType(name=wanted.name, actual=definition.task_type, wanted="scheduled", hint=hint)
-        if wanted.version not in (None, definition.version):
-            why = f"its payload has version {wanted.version}, this program knows version {definition.version}"
-            raise InvalidData(name=wanted.name, why=why)
-        return definition
 
     def _spec(self, wanted: ScheduledTaskDescriptor, definition: JobDefinition, due: datetime) -> RunSpec:
         return RunSpec(

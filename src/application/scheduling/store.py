@@ -32,8 +32,8 @@ class Statistics:
 class Change:
     """A compare-and-set of one schedule with the event that tells it.
 
-    ``before`` is None for a schedule that must not exist; ``after`` is None to remove it. ``definition`` is None to keep
-    it, ``look`` None for a schedule that is not to fire.
+    ``before`` is None for a schedule that must not exist, ``after`` is None to remove it, ``definition`` is None to
+    keep it, ``look`` None for a schedule that is not to fire.
     """
 
     id: str
@@ -43,7 +43,6 @@ class Change:
     event: dict[str, object]
     definition: RecurrentTaskDescriptor | None = None
     look: int | None = None
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

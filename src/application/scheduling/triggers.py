@@ -1,8 +1,8 @@
 """From a trigger's text to its due times: elapsed intervals, and cron lines as crontab(5) and Debian's cron mean them.
 
-Wall-clock times that do not exist fire at the next instant that does; those that exist twice fire once. A cron line whose
-minute or hour begins with ``*`` goes by elapsed time instead, as in Debian's cron(8): every quarter of an hour stays so
-through both changes.
+Wall-clock times that do not exist fire at the next instant that does; those that exist twice fire once. A cron line
+whose minute or hour begins with ``*`` goes by elapsed time instead, as in Debian's cron(8): every quarter of an hour
+stays so through both changes.
 """
 
 import re

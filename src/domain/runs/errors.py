@@ -50,6 +50,20 @@ class UnknownJob(RoundsmanError):
     status = 422
 
 
+class WrongTaskType(RoundsmanError):
+    """'{name}' is a {actual} job and cannot be scheduled as a {wanted} one. Recurrent jobs take a
+    RecurrentTaskDescriptor, scheduled ones a ScheduledTaskDescriptor."""
+
+    status = 422
+
+
+class UnknownVersion(RoundsmanError):
+    """The payload of '{name}' has version {version}; this program knows version {known}. Leave the version out, or
+    schedule where that version runs."""
+
+    status = 422
+
+
 class InvalidData(RoundsmanError):
     """The data of '{name}' is not valid: {why}."""
 
@@ -63,4 +77,5 @@ class InvalidTransition(RoundsmanError):
 
 
 class UnusableResult(RoundsmanError):
-    """What '{job}' returned cannot be kept: {why}. Return JSON of at most {limit} bytes, or a reference to where it is."""
+    """What '{job}' returned cannot be kept: {why}. Return JSON of at most {limit} bytes, or a reference to where it
+    is."""

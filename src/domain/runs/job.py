@@ -1,6 +1,7 @@
 """The background job: what to do. Its data fields travel as JSON, its dependencies are injected for every run."""
 
 import dataclasses
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class BackgroundJob:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make all fields keyword-only, also under a plain ``@dataclass``: their order never matters then."""
         super().__init_subclass__(**kwargs)
-        cls.__annotations__ = {"_": dataclasses.KW_ONLY, **cls.__dict__.get("__annotations__", {})}
+        cls.__annotations__ = {"_": dataclasses.KW_ONLY, **inspect.get_annotations(cls)}
 
 
 class RecurrentBackgroundJob(BackgroundJob):

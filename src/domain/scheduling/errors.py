@@ -15,12 +15,6 @@ class TimeInThePast(RoundsmanError):
     status = 422
 
 
-class WrongTaskType(RoundsmanError):
-    """'{name}' is a {actual} job and cannot be scheduled as a {wanted} one. Use {hint}."""
-
-    status = 422
-
-
 class ScheduleNotFound(RoundsmanError):
     """There is no schedule or waiting one-shot '{id}'. It may have ended, or have been stopped."""
 
@@ -52,7 +46,8 @@ class ChangedMeanwhile(RoundsmanError):
 
 
 class LoopIsRunning(RoundsmanError):
-    """schedule_task_sync was called on a running event loop, which it would block. Use 'await bus.schedule_task(...)'."""
+    """schedule_task_sync was called on a running event loop, which it would block. Use 'await
+    bus.schedule_task(...)'."""
 
     status = 500
 

@@ -102,7 +102,7 @@ class OneShotInfo(BaseModel):
 
 
 class Stopped(BaseModel):
-    """What a stop did. ``running`` are the runs that were executing; ``cancelled`` says which of them were told to end."""
+    """What a stop did. ``running`` runs were executing; ``cancelled`` says which of them were told to end."""
 
     id: str
     stopped: bool = True

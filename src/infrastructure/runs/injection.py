@@ -11,8 +11,6 @@ from dependency_injector import containers, providers
 from domain.runs.errors import AmbiguousDependency, JobDefinitionError, UnsatisfiedDependency
 from domain.runs.job import DependencySpec, JobDefinition
 
-Provider = providers.Provider  # type: ignore[type-arg]  # the value of the index is any provider
-
 
 @dataclass(frozen=True)
 class Named:
@@ -93,7 +91,7 @@ def _walk(container: Any, prefix: str) -> Iterator[Named]:
 
 
 def _unique(named: Iterable[Named]) -> Iterator[Named]:
-    """Drop providers that only pass on another one that is indexed too: a bound Dependency gives what its override does."""
+    """Drop providers that only pass on another one: a bound Dependency gives what its override does."""
     seen: set[int] = set()
     for one in named:
         source = one.provider

@@ -36,7 +36,7 @@ class Retention:
 
 @cache
 def source(name: str, retention: Retention) -> str:
-    """Return the whole text of a script. It has a shebang, so the server refuses it whole, or not, when memory is out."""
+    """Return the whole text of a script. Its shebang lets a server without memory refuse it whole."""
     flags = " flags=allow-oom" if name in ALLOWED_OUT_OF_MEMORY else ""
     allowed = ",".join(f"['{old}>{new}']=true" for old, targets in TRANSITIONS.items() for new in targets)
     head = (
@@ -44,7 +44,7 @@ def source(name: str, retention: Retention) -> str:
         "local PREFIX, SOURCE = KEYS[1], ARGV[1]\n"
         f"local ALLOWED = {{{allowed}}}\n"
         f"local EVENTS_KEPT, HISTORY_KEPT = {retention.events_kept}, {retention.runs_kept_per_schedule}\n"
-        f"local DONE_KEPT, DONE_TTL_MS = {retention.finished_jobs_kept}, {round(retention.finished_jobs_ttl_s * 1000)}\n"
+        f"local DONE_KEPT, DONE_TTL_MS = {retention.finished_jobs_kept}, {retention.finished_jobs_ttl_s * 1000:.0f}\n"
     )
     texts = [
         emit_prelude(),

@@ -24,8 +24,8 @@ RETRY_S = (0.05, 1.0)
 class SettlementQueue:
     """Own the outcomes of this instance until they are in the store. One task sends them, one batch at a time.
 
-    ``settled`` is called with run ids whose slots are free; ``ready`` when settling made other runs ready; ``park`` with
-    the claim of a fire whose payload does not load.
+    ``settled`` is called with run ids whose slots are free, ``ready`` when settling made other runs ready, ``park``
+    with the claim of a fire whose payload does not load.
     """
 
     def __init__(self, store: RedisStore, instance_id: str, retention: Retention) -> None:
@@ -68,7 +68,7 @@ class SettlementQueue:
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
-            log.error("%d outcomes could not be settled: others will take these runs over", len(self._outcomes))
+            log.exception("%d outcomes could not be settled: others will take these runs over", len(self._outcomes))
         if self._reporter is not None:
             self._reporter.cancel()
         self._task.cancel()
@@ -88,7 +88,7 @@ class SettlementQueue:
 
     async def _send(self, batch: list[tuple[Claim, Outcome]]) -> None:
         self._number += 1
-        args = [self._instance, self._number]
+        args: list[str | int] = [self._instance, self._number]
         for claim, outcome in batch:
             args.extend(_arguments(claim, outcome))
         try:

@@ -15,8 +15,8 @@ class ClusterScheduler(BackgroundScheduler):  # type: ignore[misc]  # APSchedule
     """Call ``tick`` whenever it is due, in APScheduler's own thread.
 
     ``tick`` returns how many seconds to wait at most. APScheduler's own tick was made for one process with a private
-    store, so ``_process_jobs`` is replaced (pinned to APScheduler 3.11, ``tests/integration/test_cluster_scheduler.py``);
-    nothing raised in a tick ends the thread.
+    store, so ``_process_jobs`` is replaced: pinned to APScheduler 3.11, and tested. Nothing raised in a tick ends the
+    thread.
     """
 
     def __init__(self, tick: Callable[[], float]) -> None:

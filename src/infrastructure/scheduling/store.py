@@ -35,7 +35,7 @@ class RedisJobStore:
     async def now(self) -> int:
         """Return the store's time, ms."""
         with store_errors():
-            seconds, microseconds = await cast(Awaitable[tuple[int, int]], self._redis.time())
+            seconds, microseconds = await self._redis.time()
         return seconds * 1000 + microseconds // 1000
 
     async def change(self, change: Change) -> Changed:
@@ -51,7 +51,7 @@ class RedisJobStore:
             "" if change.look is None else change.look,
             change.topic,
             json.dumps(change.event),
-            change.why,
+            str(change.event.get("why", "")),
         ]
         with store_errors():
             verdict, state, definition, running = await self._change(keys=[self._prefix], args=[self._instance, *args])

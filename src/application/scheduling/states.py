@@ -1,0 +1,83 @@
+"""How a schedule's state follows from a request: pure, so that compare-and-set can try again."""
+
+import secrets
+
+from application.scheduling.compiled import at, milliseconds
+from application.scheduling.planning import first_due, look_at
+from application.scheduling.store import Stored
+from application.scheduling.triggers import compile_trigger
+from domain.runs.run import lane_of
+from domain.scheduling.descriptor import RecurrentTaskDescriptor
+from domain.scheduling.errors import InvalidTrigger, NotResumable
+from domain.scheduling.schedule import Parked, Pause, ScheduleState
+
+
+def put(wanted: RecurrentTaskDescriptor, before: Stored | None, now: int) -> ScheduleState:
+    """Return the state of a new or changed schedule.
+
+    A changed one keeps its incarnation and its pause, and its rhythm too while the trigger stays. Raises
+    ``InvalidTrigger``.
+    """
+    lane = lane_of(wanted.name, wanted.version or 1)
+    start = wanted.policy.start
+    anchor = now if start is None else milliseconds(start)
+    if before is None:
+        incarnation = f"{now:x}{secrets.token_hex(2)}"
+        due = _due(wanted, anchor, now)
+        return ScheduleState(generation=1, incarnation=incarnation, lane=lane, anchor=anchor, due=due)
+    if _rhythm(before.definition) == _rhythm(wanted):
+        anchor, due = before.state.anchor, before.state.due
+    else:
+        due = _due(wanted, anchor, now)
+    changes = {
+        "generation": before.state.generation + 1,
+        "lane": lane,
+        "anchor": anchor,
+        "due": due,
+        "parked": None,
+    }
+    return before.state.model_copy(update=changes)
+
+
+def paused(stored: Stored, now: int, by: str, reason: str) -> ScheduleState | None:
+    """Return the paused state; None for a schedule that is paused already."""
+    if stored.state.paused:
+        return None
+    return stored.state.model_copy(update={"paused": Pause(at=at(now), by=by, reason=reason)})
+
+
+def parked(stored: Stored, now: int, reason: str, generation: int) -> ScheduleState | None:
+    """Return the parked state; None for a schedule that was parked or changed since."""
+    if stored.state.parked or stored.state.generation != generation:
+        return None
+    return stored.state.model_copy(update={"parked": Parked(at=at(now), reason=reason)})
+
+
+def resumed(stored: Stored, now: int) -> ScheduleState:
+    """Return the state that goes on with the next fire to come; raises ``NotResumable``."""
+    if not stored.state.paused and not stored.state.parked:
+        raise NotResumable(id=stored.definition.id)
+    due = _due(stored.definition, stored.state.anchor, now)
+    return stored.state.model_copy(update={"paused": None, "parked": None, "due": due})
+
+
+def look(descriptor: RecurrentTaskDescriptor, state: ScheduleState) -> int | None:
+    """Return when (ms) a schedule is to be taken next; None while it rests."""
+    if state.paused or state.parked:
+        return None
+    return look_at(descriptor.id, state.due, descriptor.policy)
+
+
+def _due(wanted: RecurrentTaskDescriptor, anchor: int, now: int) -> int:
+    if wanted.interval is not None and anchor > now:
+        return anchor  # a start to come is the first fire
+    due = first_due(compile_trigger(wanted, anchor), wanted.policy, now)
+    if due is None:
+        raise InvalidTrigger(id=wanted.id, why="it would never fire (again); mend its cron line, its start or its end")
+    return due
+
+
+def _rhythm(descriptor: RecurrentTaskDescriptor) -> tuple[object, ...]:
+    """Return what decides about due times."""
+    policy = descriptor.policy
+    return (descriptor.interval, descriptor.cron, descriptor.timezone, policy.start, policy.end)

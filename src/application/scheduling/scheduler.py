@@ -42,10 +42,10 @@ class SchedulePage:
 
 
 class BackgroundTaskScheduler:
-    """Hosted service: in a process that executes jobs it owns the engine. Control works in any process, from the store.
+    """Hosted service: where jobs execute it owns the engine. Control works in any process, from the store.
 
-    Everybody schedules through ``BackgroundTasksBus``. All methods raise ``StoreUnavailable`` when the store is away, and
-    have taken effect in the store when they return.
+    Everybody schedules through ``BackgroundTasksBus``. All methods raise ``StoreUnavailable`` when the store is away,
+    and have taken effect in the store when they return.
     """
 
     def __init__(

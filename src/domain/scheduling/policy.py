@@ -25,9 +25,9 @@ UtcDatetime = Annotated[datetime, AfterValidator(aware_utc)]
 class SchedulePolicy(BaseModel):
     """Say what happens around the plain rhythm.
 
-    ``overlap``: what a fire does while a run of its schedule is not over, over all instances: ``skip`` it, ``queue_one``
-    (at most one waits), ``allow(n)`` (up to n at once). ``catch_up``: what is made of fires that nobody could take
-    in time: ``one`` run for the latest of them, ``none``, or ``all(n)``, up to the n latest, one after another.
+    ``overlap``: what a fire does while a run of its schedule is not over, over all instances: ``skip`` it,
+    ``queue_one`` (at most one waits), ``allow(n)`` (up to n at once). ``catch_up``: what is made of fires that nobody
+    could take in time: ``one`` run for the latest of them, ``none``, or ``all(n)``, the n latest, one after another.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

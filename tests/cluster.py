@@ -1,0 +1,110 @@
+"""Several instances of the framework in one process, on one real store: what two programs would share."""
+
+import json
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any
+
+from application.runs.registry import JobRegistry
+from application.scheduling import BackgroundTaskScheduler, BackgroundTasksBus
+from infrastructure.redis.connection import RedisStore
+from infrastructure.runs.injection import ContainerInjector
+from infrastructure.runs.scripts import Retention
+from infrastructure.runs.store import RedisRunStore
+from infrastructure.scheduling.engine import Engine
+from infrastructure.scheduling.store import RedisJobStore
+from infrastructure.scheduling.tick import Pace
+from sample_jobs import Ledger, LedgerContainer, Note, Once
+
+
+class Instance:
+    """One program: its own connections, scheduler, bus and engine; ``executes=False`` is an API-only one."""
+
+    def __init__(
+        self,
+        url: str,
+        namespace: str,
+        instance_id: str,
+        ledger: Ledger,
+        jobs: Sequence[type] = (Note, Once),
+        lease_ms: int = 2_000,
+        concurrency: int = 50,
+        grace_s: float = 5.0,
+        executes: bool = True,
+        takeover_limit: int = 5,
+    ) -> None:
+        retention = Retention()
+        registry = JobRegistry(jobs)
+        self.id = instance_id
+        self.ledger = ledger
+        self.store = RedisStore(url, namespace)
+        self.schedules = RedisJobStore(self.store, instance_id, retention)
+        self.runs = RedisRunStore(self.store, instance_id, retention)
+        self.engine = Engine(
+            self.store,
+            instance_id,
+            registry,
+            ContainerInjector([LedgerContainer(ledger=ledger)]),
+            pace=Pace(lease_ms=lease_ms, takeover_limit=takeover_limit),
+            retention=retention,
+            concurrency=concurrency,
+            grace_s=grace_s,
+        )
+        engine = self.engine if executes else None
+        self.scheduler = BackgroundTaskScheduler(
+            registry, self.schedules, self.runs, engine=engine, actor=lambda: instance_id
+        )
+        self.engine.park = self.scheduler.park
+        self.bus = BackgroundTasksBus(self.scheduler)
+
+    async def start(self) -> None:
+        await self.store.open()
+        await self.scheduler.start()
+
+    async def stop(self) -> None:
+        await self.scheduler.stop()
+        await self.store.close()
+
+
+class Cluster:
+    """Make instances on one namespace and stop them all at the end."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self._url = url
+        self._namespace = namespace
+        self._stack = AsyncExitStack()
+        self.ledger = Ledger()
+        self.instances: list[Instance] = []
+        self.redis = RedisStore(url, namespace)
+
+    async def start(self, **options: Any) -> Instance:
+        """Start one more instance; all share the ledger."""
+        instance = self.make(**options)
+        await instance.start()
+        return instance
+
+    def make(self, **options: Any) -> Instance:
+        """Make one without starting it."""
+        name = f"i{len(self.instances) + 1}"
+        instance = Instance(self._url, self._namespace, name, self.ledger, **options)
+        self.instances.append(instance)
+        self._stack.push_async_callback(instance.stop)
+        return instance
+
+    async def events(self, family: str, topic: str | None = None) -> list[dict[str, Any]]:
+        """Return the data of all events of a family so far, oldest first, with their topics as ``topic``."""
+        entries = await self.redis.command.xrange(self.redis.key("ev", family))
+        found = [{**json.loads(fields["d"]), "topic": fields["t"]} for _, fields in entries]
+        return [event for event in found if topic in (None, event["topic"])]
+
+    async def __aenter__(self) -> "Cluster":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for gate in self.ledger.gates.values():
+            gate.set()
+        await self._stack.aclose()
+        await self.redis.close()

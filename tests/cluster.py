@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from application.runs.registry import JobRegistry
-from application.scheduling import BackgroundTaskScheduler, BackgroundTasksBus
+from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from infrastructure.redis.connection import RedisStore
 from infrastructure.runs.injection import ContainerInjector
 from infrastructure.runs.scripts import Retention

@@ -5,18 +5,18 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from cluster import Cluster, Instance
-from sample_jobs import Note, Once
-from support import wait_until
 
 from application.runs.registry import JobRegistry
 from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor, SchedulePolicy
+from cluster import Cluster, Instance
 from domain.runs.outcome import Failed, Outcome, Retry, Succeeded, Terminated
 from domain.runs.run import Claim, RunStatus
 from domain.scheduling.errors import ScheduleNotFound
 from infrastructure.runs.scripts import Retention, source
 from infrastructure.runs.settling import _arguments
 from infrastructure.runs.store import join_spec
+from sample_jobs import Note, Once
+from support import wait_until
 
 LANES = ["Note@1", "Once@1"]
 
@@ -59,7 +59,7 @@ class Hands:
         )
 
     def lapse(self, lane: str = "Once@1") -> None:
-        """Let all leases of a lane be over, as if their owners had died long ago, and the store had always been there."""
+        """Let all leases of a lane be over, as if their owners had died long ago beside a living store."""
         for run_id in self.client.zrange(f"{self.prefix}leases:{lane}", 0, -1):
             self.client.zadd(f"{self.prefix}leases:{lane}", {run_id: 1})
         self.client.hset(f"{self.prefix}meta", "no_takeover_until", 0)

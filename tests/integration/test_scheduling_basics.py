@@ -1,17 +1,25 @@
 """Schedule, execute, control: one instance on a real store."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from cluster import Cluster
-from sample_jobs import Note, Once
-from support import wait_until
 
-from application.scheduling import RecurrentTaskDescriptor, SchedulePolicy, ScheduledTaskDescriptor
+from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor, SchedulePolicy
+from cluster import Cluster
 from domain.runs.errors import InvalidData, UnknownJob, UnknownVersion, WrongTaskType
 from domain.runs.run import RunStatus
-from domain.scheduling.errors import IdTaken, InvalidTrigger, NotResumable, ScheduleBusy, ScheduleNotFound, TimeInThePast
+from domain.scheduling.errors import (
+    IdTaken,
+    InvalidTrigger,
+    NotResumable,
+    ScheduleBusy,
+    ScheduleNotFound,
+    TimeInThePast,
+)
 from domain.scheduling.schedule import OneShotInfo, PutResult, ScheduleInfo, ScheduleStatus
+from sample_jobs import Note, Once
+from support import wait_until
 
 
 def every(seconds: float, task_id: str = "s", **data: object) -> RecurrentTaskDescriptor:
@@ -26,7 +34,7 @@ async def test_a_recurrent_job_runs_again_and_again_with_its_data_and_dependency
     entries = cluster.ledger.of("s")
     assert {entry.label for entry in entries} == {"again"}
     assert len({entry.run_id for entry in entries}) == len(entries)
-    gaps = {later.fire_time - earlier.fire_time for earlier, later in zip(entries, entries[1:], strict=False)}
+    gaps = {later.fire_time - earlier.fire_time for earlier, later in itertools.pairwise(entries)}
     assert all(gap % timedelta(seconds=0.05) == timedelta(0) for gap in gaps)
 
 

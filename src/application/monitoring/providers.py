@@ -1,0 +1,47 @@
+"""Who measures workers: the port that each provider fills, and the set of those that are there."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Protocol
+
+from domain.monitoring.errors import ProviderNotSupported
+from domain.monitoring.sample import MetricSample
+from domain.monitoring.worker import Worker
+
+
+class MetricsProvider(Protocol):
+    """One way to measure workers; its ``name`` is what a worker's ``provider`` says."""
+
+    name: str
+
+    @abstractmethod
+    async def collect(self, worker: Worker, now: datetime) -> MetricSample:
+        """Look at the worker once. ``now`` is the store's clock, which samples are timed by.
+
+        What cannot be measured is null with its reason in the sample. Raises ``CollectionFailed`` when nothing can be,
+        ``WorkerVanished`` when the provider is sure that there is no such worker any more.
+        """
+        ...
+
+    def check(self, worker: Worker) -> None:
+        """Refuse with ``InvalidWorker`` a worker that this provider could never measure."""
+
+
+class MetricsProviders:
+    """The providers of this program, by name."""
+
+    def __init__(self, providers: Iterable[MetricsProvider]) -> None:
+        self._providers = {provider.name: provider for provider in providers}
+
+    @property
+    def names(self) -> list[str]:
+        """Return what is supported."""
+        return sorted(self._providers)
+
+    def get(self, name: str) -> MetricsProvider:
+        """Return a provider; raise ``ProviderNotSupported``, naming those that are."""
+        provider = self._providers.get(name)
+        if provider is None:
+            raise ProviderNotSupported(provider=name, supported=", ".join(self.names) or "none")
+        return provider

@@ -1,0 +1,194 @@
+"""What monitoring needs from the store. Every method raises ``StoreUnavailable`` when it does not answer."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+from domain.monitoring.alert import AlertState
+from domain.monitoring.notification import Notification
+from domain.monitoring.record import AlertRecord, Change
+from domain.monitoring.sample import MetricSample
+from domain.monitoring.worker import Worker
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some workers in the order of their ids; ``next_cursor`` asks for what follows, None at the end."""
+
+    items: list[Worker]
+    next_cursor: str | None
+
+
+class Workers(Protocol):
+    """The registered workers. Each change and its event are one step."""
+
+    @abstractmethod
+    async def now(self) -> datetime:
+        """Return the store's time: what samples and alerts are timed by."""
+
+    @abstractmethod
+    async def create(self, worker: Worker) -> None:
+        """Register a worker (``worker.registered``); raises ``WorkerExists``."""
+
+    @abstractmethod
+    async def get(self, worker_id: str) -> Worker | None:
+        """Return a worker, or None."""
+
+    @abstractmethod
+    async def page(self, limit: int, cursor: str = "") -> Page:
+        """Return workers whose ids sort after ``cursor``."""
+
+    @abstractmethod
+    async def change(self, worker_id: str, step: Callable[[Worker], Worker]) -> Worker:
+        """Replace a worker by what ``step`` makes of it; a new status is told (``worker.status.changed``).
+
+        ``step`` is pure and may be asked again when somebody else was faster. Raises ``WorkerNotFound``, and
+        ``WorkerChangedMeanwhile`` when others were faster too often.
+        """
+
+    @abstractmethod
+    async def remove(self, worker_id: str, reason: str) -> Worker | None:
+        """Take a worker and its samples away (``worker.removed``); return what it was, None when it is not there."""
+
+    @abstractmethod
+    async def orphans(self) -> list[str]:
+        """Return the ids of removed workers whose alerts nobody has closed."""
+
+    @abstractmethod
+    async def facts(self) -> dict[str, str]:
+        """Return what monitoring remembers about itself, over restarts."""
+
+    @abstractmethod
+    async def remember(self, facts: Mapping[str, str]) -> None:
+        """Add to what ``facts`` returns."""
+
+
+Appended = Literal["stored", "late", "ahead", "gone"]
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Who was not heard of lately. ``quiet_since`` is by worker id; before ``watching_since`` nobody looked."""
+
+    now: datetime
+    watching_since: datetime
+    quiet_since: Mapping[str, datetime]
+
+
+class Samples(Protocol):
+    """One series a worker, of the last 24 hours, oldest first."""
+
+    @abstractmethod
+    async def append(self, sample: MetricSample, correlation_id: str | None = None) -> Appended:
+        """Store a sample and tell it (``worker.metrics.collected``), in one step.
+
+        ``late``: not newer than the last, so sending one twice is harmless. ``ahead``: more than a minute ahead of the
+        store's clock; storing it would keep out every true one. ``gone``: there is no such worker.
+        """
+
+    @abstractmethod
+    async def between(
+        self, worker_id: str, since: datetime | None, until: datetime | None, limit: int
+    ) -> list[MetricSample]:
+        """Return up to ``limit`` samples in [since, until]: the first ones of that time, without ``since`` the last."""
+
+    @abstractmethod
+    async def after(self, worker_id: str, time_ms: int, limit: int) -> list[MetricSample]:
+        """Return the first samples that are newer than ``time_ms``."""
+
+    @abstractmethod
+    async def last(self, worker_ids: Sequence[str]) -> list[MetricSample | None]:
+        """Return the newest sample of each."""
+
+    @abstractmethod
+    async def silence(self, longest_pause_s: float, quiet_s: float, limit: int) -> Silence:
+        """Look for workers not heard of for ``quiet_s``; after a pause of all watching, ``watching_since`` is anew."""
+
+    @abstractmethod
+    async def expect(self, worker_id: str, since: datetime) -> None:
+        """Count the silence of a worker from ``since`` on, unless it was heard of later."""
+
+    @abstractmethod
+    async def ignore(self, worker_ids: Sequence[str]) -> None:
+        """Stop counting the silence of workers."""
+
+
+@dataclass(frozen=True)
+class WorkerAlerts:
+    """The alerts of one worker as they were read; ``cursor_ms`` is the newest sample that was evaluated."""
+
+    worker_id: str
+    version: str
+    cursor_ms: int
+    states: Mapping[str, AlertState]
+
+
+@dataclass
+class AlertStep:
+    """What is to be stored of a worker's alerts; ``states`` by rule, None for a rule that no longer applies."""
+
+    before: WorkerAlerts
+    cursor_ms: int | None = None
+    states: dict[str, AlertState | None] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+    notifications: list[Notification] = field(default_factory=list)
+    is_closing: bool = False
+
+
+Committed = Literal["done", "stale", "gone"]
+
+
+class AlertBook(Protocol):
+    """The alerts: states by worker and rule, open episodes, the last resolved ones."""
+
+    @abstractmethod
+    async def read(self, worker_id: str) -> WorkerAlerts:
+        """Return a worker's alerts; without any, an empty set that can be committed on."""
+
+    @abstractmethod
+    async def commit(self, step: AlertStep) -> Committed:
+        """Store a step with its events and messages, whole or not at all.
+
+        ``stale``: somebody else was faster; read again. ``gone``: the worker is, and only a closing step is taken.
+        """
+
+    @abstractmethod
+    async def open(self) -> list[AlertRecord]:
+        """Return the episodes that are pending, firing or recovering, the oldest first."""
+
+    @abstractmethod
+    async def resolved(self, limit: int) -> list[AlertRecord]:
+        """Return the last resolved episodes, newest first."""
+
+
+@dataclass(frozen=True)
+class Sending:
+    """A leased message: ``lane`` and ``token`` are its lease, ``tries`` counts this one."""
+
+    lane: str
+    token: str
+    tries: int
+    channel: str
+    notification: Notification
+
+
+class Outbox(Protocol):
+    """Messages that are to be sent, in order within a lane: one rule, one worker, one channel."""
+
+    @abstractmethod
+    async def take(self, limit: int, lease_s: float) -> list[Sending]:
+        """Lease the next message of each lane that is due; no other instance gets it before the lease ends."""
+
+    @abstractmethod
+    async def done(self, sending: Sending) -> bool:
+        """Take a message out; False when its lease was no longer this one."""
+
+    @abstractmethod
+    async def again(self, sending: Sending, delay_s: float) -> bool:
+        """Try a message again later; False when its lease was no longer this one."""
+
+    @abstractmethod
+    async def waiting(self) -> int:
+        """Return how many lanes have something to send."""

@@ -1,0 +1,82 @@
+"""The alerts in Redis: a hash a worker, changed by compare-and-set together with the events and the outbox."""
+
+import json
+from collections.abc import Awaitable
+from typing import cast
+
+from application.monitoring.stores import AlertBook, AlertStep, Committed, WorkerAlerts
+from domain.monitoring.alert import AlertState
+from domain.monitoring.record import AlertRecord
+from infrastructure.monitoring.scripts import MonitoringScripts
+from infrastructure.redis.connection import store_errors
+
+VERSION, CURSOR = ".version", ".cursor"
+"""Fields beside those of the rules, whose ids begin with no dot."""
+
+
+class RedisAlertBook(AlertBook):
+    """The states of one worker are one record: a sample is evaluated by all its rules, or by none."""
+
+    def __init__(self, scripts: MonitoringScripts, channels: tuple[str, ...] = ("log",)) -> None:
+        """``channels`` are where every message is sent."""
+        self._scripts = scripts
+        self._redis = scripts.store.command
+        self._channels = channels
+
+    async def read(self, worker_id: str) -> WorkerAlerts:
+        """Return a worker's alerts."""
+        with store_errors():
+            found = await cast(Awaitable[dict[str, str]], self._redis.hgetall(self._scripts.key("alerts", worker_id)))
+        version, cursor = found.pop(VERSION, "0"), found.pop(CURSOR, "0")
+        states = {rule_id: AlertState.model_validate_json(text) for rule_id, text in found.items()}
+        return WorkerAlerts(worker_id, version, int(cursor), states)
+
+    async def commit(self, step: AlertStep) -> Committed:
+        """Store a step, whole or not at all."""
+        before = step.before
+        cursor = "" if step.cursor_ms is None else str(step.cursor_ms)
+        args = [before.worker_id, before.version, cursor, "1" if step.is_closing else "", self._work(step)]
+        verdict: Committed = await self._scripts.run("commit_alerts", args)
+        return verdict
+
+    async def open(self) -> list[AlertRecord]:
+        """Return what is open, the oldest first."""
+        with store_errors():
+            texts = await cast(Awaitable[list[str]], self._redis.hvals(self._scripts.key("open_alerts")))
+        records = [AlertRecord.model_validate_json(text) for text in texts]
+        return sorted(records, key=lambda record: (record.opened_at, record.id))
+
+    async def resolved(self, limit: int) -> list[AlertRecord]:
+        """Return what was resolved last."""
+        with store_errors():
+            texts = await cast(
+                Awaitable[list[str]], self._redis.lrange(self._scripts.key("alert_history"), 0, limit - 1)
+            )
+        return [AlertRecord.model_validate_json(text) for text in texts]
+
+    def _work(self, step: AlertStep) -> str:
+        """Return a step as the script takes it: states, records and events are opaque texts in it."""
+        records = [(change, change.record) for change in step.changes if change.record is not None]
+        return json.dumps(
+            {
+                "states": [
+                    (rule_id, state.model_dump_json(exclude_defaults=True) if state else "")
+                    for rule_id, state in step.states.items()
+                ],
+                "open": [(record.id, "" if change.is_over else record.model_dump_json()) for change, record in records],
+                "history": [
+                    record.model_dump_json() for change, record in records if change.is_over and record.fired_at
+                ],
+                "events": [(change.topic, _payload(record)) for change, record in records if change.topic],
+                "outbox": [
+                    (f"{notification.lane}@{channel}", notification.model_dump_json())
+                    for notification in step.notifications
+                    for channel in self._channels
+                ],
+            }
+        )
+
+
+def _payload(record: AlertRecord) -> str:
+    facts = record.model_dump(mode="json")
+    return json.dumps({"alert_id": facts.pop("id"), **facts})

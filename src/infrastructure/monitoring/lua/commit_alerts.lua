@@ -1,0 +1,52 @@
+-- commit_alerts: store one step of a worker's alerts, if nobody else made one since they were read, with its events and
+-- the messages that are to be sent.
+-- ARGV: source, worker id, version as read, time of the last sample evaluated (ms, '' = as it was), '1' to close for good,
+--       JSON { states = { { rule id, state } ... }, open = { { alert id, record ('' = no longer open) } ... },
+--              history = { record ... }, events = { { topic, data } ... }, outbox = { { lane, message } ... } }
+-- Reply: 'done', 'stale' or 'gone' (the worker is, so that only closing is left)
+local worker, work = ARGV[2], cjson.decode(ARGV[6])
+local book, is_closing = mon('alerts', worker), ARGV[5] == '1'
+if not is_closing and redis.call('HEXISTS', mon('workers'), worker) == 0 then
+  return 'gone'
+end
+if (redis.call('HGET', book, '.version') or '0') ~= ARGV[3] then
+  return 'stale'
+end
+
+if is_closing then
+  redis.call('UNLINK', book)
+  redis.call('SREM', mon('orphans'), worker)
+else
+  redis.call('HINCRBY', book, '.version', 1)
+  if ARGV[4] ~= '' then
+    redis.call('HSET', book, '.cursor', ARGV[4])
+  end
+  for _, state in ipairs(work.states) do
+    if state[2] == '' then
+      redis.call('HDEL', book, state[1])
+    else
+      redis.call('HSET', book, state[1], state[2])
+    end
+  end
+end
+for _, alert in ipairs(work.open) do
+  if alert[2] == '' then
+    redis.call('HDEL', mon('open_alerts'), alert[1])
+  else
+    redis.call('HSET', mon('open_alerts'), alert[1], alert[2])
+  end
+end
+for _, record in ipairs(work.history) do
+  redis.call('LPUSH', mon('alert_history'), record)
+end
+if #work.history > 0 then
+  redis.call('LTRIM', mon('alert_history'), 0, HISTORY_KEPT - 1)
+end
+for _, event in ipairs(work.events) do
+  emit(event[1], event[2])
+end
+for _, message in ipairs(work.outbox) do
+  redis.call('RPUSH', mon('outbox', message[1]), message[2])
+  redis.call('ZADD', mon('outbox_due'), 'NX', whole(now), message[1])
+end
+return 'done'

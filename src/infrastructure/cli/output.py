@@ -1,0 +1,154 @@
+"""What commands print: the API's JSON, or tables and sentences for people.
+
+Nothing is coloured unless it goes to a terminal, and never with ``NO_COLOR``. In a pipe, lines are as long as they
+need to be, so that ``grep`` and ``awk`` see whole rows.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from infrastructure.cli.texts import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+PIPE_WIDTH = 1_000_000
+NOTHING = "-"
+
+_STYLES = {
+    **dict.fromkeys(("running", "active", "succeeded", "ok", "ready", "up", "resolved"), "green"),
+    **dict.fromkeys(("paused", "pending", "retrying", "queued", "recovering", "degraded", "warning"), "yellow"),
+    **dict.fromkeys(("failed", "parked", "firing", "unreachable", "terminated", "down", "lost", "critical"), "red"),
+    **dict.fromkeys(("cancelled", "expired", "unknown", "stopped", NOTHING), "dim"),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its title, and how to read a row's cell. ``right`` is for numbers."""
+
+    title: str
+    cell: Callable[[Mapping[str, Any]], object]
+    right: bool = False
+
+
+def print_json(value: object) -> None:
+    """Print JSON as the API gave it: its members in its order, ASCII only, so that any terminal and locale shows it."""
+    print(json.dumps(value, indent=2))
+
+
+def say(text: str) -> None:
+    """Print a sentence."""
+    print(printable(text, lines=True))
+
+
+def note(text: str) -> None:
+    """Print to stderr what is about the output and not part of it."""
+    print(printable(text, lines=True), file=sys.stderr)
+
+
+def show_page(page: Mapping[str, Any], as_json: bool, columns: Sequence[Column], empty: str) -> None:
+    """Print a list of the API as JSON or as a table; one that ``--limit`` has cut says so on stderr."""
+    if as_json:
+        print_json(page)
+        return
+    print_table(page["items"], columns, empty)
+    if page.get("next_cursor") is not None:
+        note(f"{len(page['items'])} shown; there are more (--limit).")
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], empty: str) -> None:
+    """Print rows under their titles; with no rows, ``empty`` goes to stderr."""
+    if not rows:
+        note(empty)
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_styled(column.cell(row)) for column in columns))
+    _print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Print names and values, one a line; a list takes a line for each of its items."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        lines = value if isinstance(value, list) else [value]
+        for number, line in enumerate(lines or [None]):
+            table.add_row("" if number else name, _styled(line))
+    _print(table)
+
+
+def pick(row: Any, dotted: str) -> Any:
+    """Return the value at ``a.b.c``; None where there is none, whatever the shape."""
+    for name in dotted.split("."):
+        row = row.get(name) if isinstance(row, Mapping) else None
+    return row
+
+
+def field(dotted: str) -> Callable[[Mapping[str, Any]], object]:
+    """Return a reader of ``a.b.c``."""
+    return lambda row: pick(row, dotted)
+
+
+def shown(value: object) -> str:
+    """Return a value as a cell shows it; what is not known is ``-``."""
+    if value is None or value == "" or value == [] or value == {}:
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | dict):
+        return printable(json.dumps(value, ensure_ascii=False))
+    return printable(str(value))
+
+
+def percent(value: object) -> str:
+    """Return a fraction 0..1 as a person reads it."""
+    return f"{value * 100:.1f} %" if isinstance(value, int | float) else NOTHING
+
+
+def amount(value: object, unit: str) -> str:
+    """Return a number of bytes in the unit that suits it: ``3.2 GiB``, ``12 kiB/s``."""
+    if not isinstance(value, int | float):
+        return NOTHING
+    size = float(value)
+    for prefix in ("", "ki", "Mi", "Gi", "Ti"):
+        if abs(size) < 1024 or prefix == "Ti":
+            break
+        size /= 1024
+    return f"{size:.3g} {prefix}{unit}" if size < 1000 else f"{size:.0f} {prefix}{unit}"
+
+
+def _styled(value: object) -> "Text":
+    from rich.text import Text
+
+    text = shown(value)
+    return Text(text, style=_STYLES.get(text.partition(" ")[0], ""))
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(
+        width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False, emoji=False, soft_wrap=False
+    )
+
+
+def _print(table: Any) -> None:
+    console = _console()
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -1,0 +1,175 @@
+"""``roundsman workers``: the machines that are watched."""
+
+from typing import Annotated
+
+import typer
+
+from infrastructure.cli import worker_views as views
+from infrastructure.cli.address import path
+from infrastructure.cli.errors import WrongInput
+from infrastructure.cli.options import (
+    AsJson,
+    CancelRunning,
+    Cron,
+    Interval,
+    Label,
+    Limit,
+    NewId,
+    Since,
+    Until,
+    WorkerId,
+    api,
+    given,
+)
+from infrastructure.cli.output import print_facts, print_json, say, show_page, shown
+from infrastructure.cli.schedule_views import say_stopped
+
+workers = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="The machines that are watched: register them, start and stop their monitoring, look at their metrics.",
+)
+
+
+@workers.command("list")
+def list_workers(ctx: typer.Context, limit: Limit = None, as_json: AsJson = False) -> None:
+    """List the workers with how they are and what was measured last.
+
+    \b
+    Examples:
+      roundsman workers list
+      roundsman workers list --json | jq -r '.items[].id'
+    """
+    with api(ctx) as client:
+        page = client.pages("/workers", limit)
+        show_page(page, as_json, views.worker_columns(client.now), "No workers. Add one: roundsman workers add --help")
+
+
+@workers.command()
+def add(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
+    provider: Annotated[str, typer.Option(metavar="PROVIDER", help="Who measures it: local (this machine) or aws.")],
+    worker_id: NewId = None,
+    region: Annotated[str | None, typer.Option(metavar="REGION", help="The provider's region.")] = None,
+    instance_id: Annotated[str | None, typer.Option(metavar="ID", help="The provider's name for the machine.")] = None,
+    label: Label = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a worker. It is not watched before 'workers monitor'.
+
+    \b
+    Examples:
+      roundsman workers add "Build box" --provider local --id build
+      roundsman workers add web-1 --provider aws --region eu-west-1 --instance-id i-0abc --label team=web
+    """
+    labels = dict(pair.split("=", 1) for pair in label) if label else None
+    body = given(id=worker_id, name=name, provider=provider, region=region, instance_id=instance_id, labels=labels)
+    with api(ctx) as client:
+        worker = client.post("/workers", body).body
+    if as_json:
+        print_json(worker)
+    else:
+        say(f"Registered {shown(worker.get('id'))}. Watch it: roundsman workers monitor {shown(worker.get('id'))}")
+
+
+@workers.command()
+def show(ctx: typer.Context, worker_id: WorkerId, as_json: AsJson = False) -> None:
+    """Show all that is known of a worker.
+
+    \b
+    Example:
+      roundsman workers show build
+    """
+    with api(ctx) as client:
+        worker = client.get(path("workers", worker_id))
+        if as_json:
+            print_json(worker)
+        else:
+            print_facts(views.worker_facts(worker, client.now))
+
+
+@workers.command()
+def monitor(
+    ctx: typer.Context,
+    worker_id: WorkerId,
+    interval: Interval = None,
+    cron: Cron = None,
+    paused: Annotated[bool | None, typer.Option("--pause/--resume", help="Let it rest, or let it go on.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start watching a worker, or change how often it is looked at. Doing it twice changes nothing.
+
+    Without --interval and --cron it keeps its rhythm; a new one begins with the interval of the settings.
+
+    \b
+    Examples:
+      roundsman workers monitor build --interval 5s
+      roundsman workers monitor build --cron '*/10 8-18 * * 1-5'
+      roundsman workers monitor build --pause
+    """
+    if interval is not None and cron is not None:
+        raise WrongInput(what="--interval and --cron", why="give one of them")
+    with api(ctx) as client:
+        answer = client.put(
+            path("workers", worker_id, "monitoring"), given(interval_s=interval, cron=cron, paused=paused)
+        )
+        if as_json:
+            print_json(answer.body)
+        else:
+            say(views.describe_put(worker_id, answer, client.now))
+
+
+@workers.command()
+def stop(
+    ctx: typer.Context, worker_id: WorkerId, cancel_running: CancelRunning = False, as_json: AsJson = False
+) -> None:
+    """Stop watching a worker; it stays registered. Its collection job leaves the store.
+
+    \b
+    Example:
+      roundsman workers stop build
+    """
+    with api(ctx) as client:
+        stopped = client.delete(path("workers", worker_id, "monitoring"), cancel_running=cancel_running or None)
+    if as_json:
+        print_json(stopped)
+    else:
+        say_stopped(f"Monitoring of {worker_id} is stopped.", stopped)
+
+
+@workers.command()
+def rm(ctx: typer.Context, worker_id: WorkerId, cancel_running: CancelRunning = False, as_json: AsJson = False) -> None:
+    """Remove a worker: stop its monitoring and close its alerts. It does not ask.
+
+    \b
+    Example:
+      roundsman workers rm build
+    """
+    with api(ctx) as client:
+        removed = client.delete(path("workers", worker_id), cancel_running=cancel_running or None)
+    if as_json:
+        print_json(removed)
+    else:
+        say_stopped(f"Worker {worker_id} is removed.", removed)
+
+
+@workers.command()
+def metrics(
+    ctx: typer.Context,
+    worker_id: WorkerId,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the samples of a worker, oldest first.
+
+    \b
+    Examples:
+      roundsman workers metrics build --since 10m
+      roundsman workers metrics build --since 1h --json | jq '.items[].metrics.cpu_utilization'
+    """
+    with api(ctx) as client:
+        page = client.pages(path("workers", worker_id, "metrics"), limit, since=since, until=until)
+        show_page(page, as_json, views.sample_columns(client.now), "No samples in that time.")

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
 import redis.asyncio
@@ -16,6 +15,7 @@ from redis.backoff import NoBackoff
 
 from domain.errors import StoreUnavailable
 from infrastructure.redis import errors
+from infrastructure.redis.url import check_namespace, check_url
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,6 @@ HEALTH_CHECK_INTERVAL_S = 15
 UNASKED_AUTH = "without any password configured"
 OLDEST_REDIS = (7, 0)
 OLDEST_VALKEY = (7, 2)
-NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-TLS_OPTIONS = {"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
-"""What a rediss URL may add; the rest (timeouts, retries, decoding) is this program's to decide."""
 TEMPORARY = ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
 """Error codes of a server that cannot answer now; the commands were not at fault."""
 
@@ -49,9 +46,7 @@ class RedisStore:
 
     def __init__(self, url: str, namespace: str = "roundsman") -> None:
         """Prepare the clients, connecting nothing; raises ``InvalidStoreUrl`` or ``InvalidNamespace``."""
-        if not NAMESPACE.fullmatch(namespace):
-            raise errors.InvalidNamespace(namespace=namespace)
-        self.prefix = f"{{{namespace}}}"
+        self.prefix = f"{{{check_namespace(namespace)}}}"
         """The namespace as a hash tag: every key of the program begins with it."""
         self.address = check_url(url)
         """Where the server is, without the password."""
@@ -137,31 +132,6 @@ class RedisStore:
         if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError) and not strange:
             return errors.StoreUnreachable(address=self.address, why=said)
         return errors.NotARedis(address=self.address, why=said or type(error).__name__)
-
-
-def check_url(url: str) -> str:
-    """Return the address that ``url`` names, without user and password; raise ``InvalidStoreUrl`` if it is not one."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise errors.InvalidStoreUrl(why=str(error)) from error
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise errors.InvalidStoreUrl(why=f"the scheme is '{parts.scheme}'" if parts.scheme else "it has no scheme")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for option in options.keys() - {"db"} - (TLS_OPTIONS if parts.scheme == "rediss" else set()):
-        raise errors.InvalidStoreUrl(why=f"the option '{option}' is not known for {parts.scheme}://")
-    database = options.get("db") or ("0" if parts.scheme == "unix" else parts.path[1:] or "0")
-    if not re.fullmatch("[0-9]{1,5}", database):
-        raise errors.InvalidStoreUrl(why=f"the database '{database}' is not a number")
-    if parts.scheme == "unix":
-        if not parts.path:
-            raise errors.InvalidStoreUrl(why="it has no path")
-        return f"unix://{unquote(parts.path)}"
-    if not parts.hostname:
-        raise errors.InvalidStoreUrl(why="it has no host")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{host}:{port or 6379}"
 
 
 def error_code(error: BaseException) -> str:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from infrastructure.redis.connection import RedisStore, check_url
+from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.errors import InvalidNamespace, InvalidStoreUrl
+from infrastructure.redis.url import check_url
 
 
 @pytest.mark.parametrize(
@@ -23,23 +24,28 @@ def test_an_address_has_no_password(url: str, address: str) -> None:
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("", "it has no scheme"),
-        ("localhost:6379", "the scheme is 'localhost'"),
-        ("http://:s3cret@host", "the scheme is 'http'"),
-        ("valkey+unix:///run/x.sock", "the scheme is 'valkey+unix'"),
+        ("", "does not begin with redis://"),
+        ("localhost:6379", "does not begin with redis://"),
+        ("s3cret:6379", "does not begin with redis://"),
+        ("http://:s3cret@host", "does not begin with redis://"),
+        ("valkey+unix:///run/x.sock", "does not begin with redis://"),
         ("redis://", "it has no host"),
         ("redis://:s3cret@", "it has no host"),
-        ("redis://host:port", "Port could not be cast"),
-        ("redis://host:70000", "Port out of range"),
-        ("redis://host/zero", "the database 'zero' is not a number"),
-        ("redis://host/0/1", "the database '0/1' is not a number"),
-        ("redis://host?db=x", "the database 'x' is not a number"),
-        ("redis://host?retry_on_timeout=1", "the option 'retry_on_timeout' is not known"),
-        ("redis://host?decode_responses=0", "the option 'decode_responses' is not known"),
-        ("redis://host?ssl_keyfile=0", "the option 'ssl_keyfile' is not known for redis://"),
-        ("rediss://host?ssl_check_hostname=1&ssl_min_version=x", "the option 'ssl_min_version'"),
+        ("redis://host:port", "host and port are malformed"),
+        ("redis://host:70000", "host and port are malformed"),
+        ("redis://:s3cret/s3cret@host", "%2F"),
+        ("redis://:1/s3cret@host", "the database is not a number"),
+        ("redis://:1?s3cret@host", "after ? only db is known"),
+        ("redis://host#s3cret", "after ? only db is known"),
+        ("redis://host/zero", "the database is not a number"),
+        ("redis://host/0/1", "the database is not a number"),
+        ("redis://host?db=x", "the database is not a number"),
+        ("redis://host?retry_on_timeout=1", "after ? only db is known"),
+        ("redis://host?decode_responses=0", "after ? only db is known"),
+        ("redis://host?ssl_keyfile=0", "after ? only db is known"),
+        ("rediss://host?ssl_min_version=x", "ssl_ca_certs"),
         ("unix://", "it has no path"),
-        ("redis://[::1", "Invalid IPv6"),
+        ("redis://[::1", "host and port are malformed"),
     ],
 )
 def test_what_is_no_url_is_refused_by_the_settings_name(url: str, why: str) -> None:

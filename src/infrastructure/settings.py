@@ -1,0 +1,286 @@
+"""What can be set, with defaults and limits. ``settings.toml`` explains each key to its reader."""
+
+import hashlib
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_origin
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from domain.errors import RoundsmanError
+from domain.monitoring.rule import DEFAULT_RULES, AlertRule, check_rules
+from infrastructure.redis.url import check_namespace, check_url
+from infrastructure.settings_problems import describe
+from infrastructure.settings_sources import Key, read_sources
+
+DAY_S = 86_400.0
+YEAR_S = 366 * DAY_S
+
+
+class InvalidSettings(RoundsmanError):
+    """The settings are not valid:
+    {problems}
+    Nothing was started. settings.toml explains every key."""
+
+    status = 500
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")  # noqa: TRY004 - pydantic collects ValueErrors
+    return value
+
+
+def _directory(value: object) -> object:
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError("must be the path of a directory")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"has no home directory for its ~: {error}") from error
+
+
+Role = Literal["viewer", "operator", "admin"]
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=10_000_000)]
+Seconds = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
+ModuleName = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
+ObjectName = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$")]
+Directory = Annotated[Path, BeforeValidator(_directory)]
+
+
+class Section(BaseModel):
+    """A table of settings: frozen, and without room for what nobody reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    from_files: ClassVar[tuple[str, ...]] = ()
+    """Keys that name a file with a secret; resolved while validating, so that they are no fields."""
+
+
+class ApiKey(Section):
+    """Who may call the API. The key itself is forgotten when it was hashed."""
+
+    from_files = ("key", "key_file")
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    role: Role
+    key_sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] = Field(repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hash(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        given = values.keys() & {"key", "key_file", "key_sha256"}
+        if len(given) != 1:
+            raise ValueError("give one of key, key_file and key_sha256")
+        rest = {name: value for name, value in values.items() if name not in cls.from_files}
+        if "key_sha256" in given:
+            return rest
+        key = _secret_of(values, "key")
+        if not isinstance(key, str) or not re.fullmatch(r"[!-~]+", key):
+            raise ValueError("the key must be visible ASCII characters without spaces, so that a header can carry it")
+        return {**rest, "key_sha256": hashlib.sha256(key.encode()).hexdigest()}
+
+
+class ServerSettings(Section):
+    """Where the API and the page are served, and to whom."""
+
+    api_keys: tuple[ApiKey, ...] = ()
+    host: str = "127.0.0.1"
+    port: Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=65_535)] = 8000
+    base_path: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
+    allowed_origins: tuple[Annotated[str, StringConstraints(pattern=r"^https?://[^/\s*]+$")], ...] = ()
+
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether only this machine reaches the server."""
+        return _is_loopback(self.host)
+
+    @field_validator("api_keys")
+    @classmethod
+    def _no_doubles(cls, keys: tuple[ApiKey, ...]) -> tuple[ApiKey, ...]:
+        for what, values in (("name", [key.name for key in keys]), ("key", [key.key_sha256 for key in keys])):
+            for index, value in enumerate(values):
+                if (first := values.index(value)) < index:
+                    raise ValueError(f"[{first}] and [{index}] have the same {what}")
+        return keys
+
+    @field_validator("host")
+    @classmethod
+    def _safe_host(cls, host: str, info: ValidationInfo) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9.:_%-]+", host):
+            raise ValueError(f"must be an address or a name, without port; got {host!r}")
+        if not _is_loopback(host) and info.data.get("api_keys") == ():
+            raise ValueError(f"{host} can be reached from other machines: set server.api_keys, or use 127.0.0.1")
+        return host
+
+
+class StoreSettings(Section):
+    """Where the state lives."""
+
+    from_files = ("redis_url_file",)
+
+    redis_url: SecretStr = SecretStr("")
+    namespace: str = "roundsman"
+    durability: Literal["everysec", "always"] = "everysec"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _url_from_file(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "redis_url_file" not in values:
+            return values
+        if "redis_url" in values:
+            raise ValueError("give one of redis_url and redis_url_file")
+        rest = {name: value for name, value in values.items() if name not in cls.from_files}
+        return {**rest, "redis_url": _secret_of(values, "redis_url")}
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_url(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value():
+            _as_value_error(check_url, url.get_secret_value())
+        return url
+
+    @field_validator("namespace")
+    @classmethod
+    def _is_namespace(cls, namespace: str) -> str:
+        _as_value_error(check_namespace, namespace)
+        return namespace
+
+
+class BackgroundJobsSettings(Section):
+    """What runs, how much of it at once, and how much of it is remembered."""
+
+    modules: tuple[ModuleName, ...] = ()
+    containers: tuple[ObjectName, ...] = ()
+    engine: Literal["asyncio"] = "asyncio"
+    concurrency: Annotated[Count, Field(le=100_000)] = 500
+    lease_s: Annotated[Seconds, Field(ge=1, le=300)] = 5.0
+    default_timeout_s: Annotated[Seconds, Field(le=30 * DAY_S)] = 300.0
+    shutdown_grace_s: Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=3600, allow_inf_nan=False)] = 10.0
+    runs_kept_per_schedule: Count = 20
+    finished_jobs_kept: Count = 10_000
+    finished_jobs_ttl_s: Seconds = DAY_S
+    events_kept: Count = 100_000
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _engine(cls, engine: object) -> object:
+        if engine == "celery":
+            raise ValueError("'celery' is not implemented in this version; use 'asyncio'")
+        return engine
+
+
+class MonitoringSettings(Section):
+    """How often workers are looked at, and how long what was seen is kept."""
+
+    interval_s: Annotated[Seconds, Field(ge=0.1)] = 5.0
+    local_worker: bool = True
+    samples_kept_h: Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=744, allow_inf_nan=False)] = 24.0
+
+
+class AlertsSettings(Section):
+    """What is worth waking somebody for."""
+
+    rules: tuple[AlertRule, ...] = DEFAULT_RULES
+
+    @field_validator("rules")
+    @classmethod
+    def _no_doubles(cls, rules: tuple[AlertRule, ...]) -> tuple[AlertRule, ...]:
+        _as_value_error(check_rules, rules)
+        return rules
+
+
+class TelemetrySettings(Section):
+    """What the program says about itself."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "console"
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, level: object) -> object:
+        return level.lower() if isinstance(level, str) else level
+
+
+class Settings(Section):
+    """All settings of the program."""
+
+    data_dir: Directory = Path("var")
+    server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
+    background_jobs: BackgroundJobsSettings = BackgroundJobsSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
+    alerts: AlertsSettings = AlertsSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+
+def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read, merge and check all settings; raise one ``InvalidSettings`` with everything that is wrong.
+
+    The file is ``path``, else what ``ROUNDSMAN_CONFIG`` names, else ``settings.toml`` in the working directory if there
+    is one. ``ROUNDSMAN_SECTION__KEY`` in ``environ`` (default: the process's) wins over the file.
+    """
+    sources = read_sources(path, os.environ if environ is None else environ, list(_keys(Settings)))
+    problems = sources.problems
+    try:
+        settings = Settings.model_validate(sources.values)
+    except ValidationError as error:
+        problems = problems + describe(error, sources, Settings)
+    if problems:
+        # Not chained: pydantic's error holds the values, secrets among them.
+        raise InvalidSettings(problems="\n".join(f"- {problem}" for problem in problems)) from None
+    return settings
+
+
+def _keys(model: type[Section], path: tuple[str, ...] = ()) -> Iterator[Key]:
+    """Yield every key that can be set, the ones for secrets in files included."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from _keys(kind, (*path, name))
+        else:
+            yield Key((*path, name), is_json=get_origin(kind) is tuple)
+    for name in model.from_files:
+        yield Key((*path, name), is_json=False)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _secret_of(values: dict[str, Any], name: str) -> Any:
+    """Return the secret ``name``, or what is in the file that ``name_file`` names, without the line's end."""
+    if name in values:
+        return values[name]
+    file = Path(str(values[f"{name}_file"])).expanduser()
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ValueError(f"{name}_file: {file} cannot be read: {why}") from None
+
+
+def _as_value_error(check: Any, value: object) -> None:
+    """Run ``check`` and raise what it says in the form that pydantic collects."""
+    try:
+        check(value)
+    except RoundsmanError as error:
+        raise ValueError(str(error)) from None

@@ -1,0 +1,78 @@
+"""Say what is wrong with settings, one line each: which key, what is wrong, what was found and where."""
+
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from infrastructure.settings_sources import Sources, nearest
+
+SECRET_KEYS = {"api_keys", "redis_url", "redis_url_file"}
+LONGEST_QUOTE = 60
+WORDS = {
+    "Input should be": "must be",
+    "Field required": "is missing",
+    "String should": "must",
+    "a valid tuple": "a list",
+}
+
+
+def describe(error: ValidationError, sources: Sources, root: type[BaseModel]) -> list[str]:
+    """Return one line for each thing that pydantic found; secrets are not quoted."""
+    return [_line(detail, sources, root) for detail in error.errors(include_url=False)]
+
+
+def _line(detail: ErrorDetails, sources: Sources, root: type[BaseModel]) -> str:
+    where = detail["loc"]
+    if detail["type"] == "extra_forbidden":
+        return _unknown_key(where, sources, root)
+    text = " ".join(detail["msg"].removeprefix("Value error, ").split())
+    if detail["type"] in ("model_type", "dict_type"):
+        text = "must be a table"
+    for theirs, ours in WORDS.items():
+        text = text.replace(theirs, ours)
+    line = f"{_dotted(where)}: {text}"
+    if detail["type"] not in ("missing", "value_error") and not SECRET_KEYS.intersection(where):
+        line += f"; got {_quote(detail['input'])}"
+    return f"{line} ({_origin(where, sources)})"
+
+
+def _unknown_key(where: tuple[int | str, ...], sources: Sources, root: type[BaseModel]) -> str:
+    *parents, name = where
+    known = _names(_model_at(root, parents))
+    elsewhere = {inner: section for section in root.model_fields for inner in _names(_model_at(root, [section]))}
+    if meant := nearest(str(name), known):
+        hint = f"did you mean {meant}?"
+    elif not parents and (meant := nearest(str(name), list(elsewhere))):
+        hint = f"did you mean {meant} in [{elsewhere[meant]}]?"
+    else:
+        hint = f"known there: {', '.join(known)}"
+    return f"{_dotted(where)} is not known: {hint} ({_origin(where, sources)})"
+
+
+def _model_at(model: type[BaseModel], where: list[int | str]) -> type[BaseModel] | None:
+    """Return the model of the table at ``where``, looking into lists; None where there is no table."""
+    found: Any = model
+    for step in where:
+        if isinstance(step, int):
+            found = next(iter(get_args(found)), None)
+        elif isinstance(found, type) and issubclass(found, BaseModel) and step in found.model_fields:
+            found = found.model_fields[step].annotation
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
+
+
+def _names(model: type[BaseModel] | None) -> list[str]:
+    return [*model.model_fields, *getattr(model, "from_files", ())] if model else []
+
+
+def _dotted(where: tuple[int | str, ...]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where).lstrip(".")
+
+
+def _origin(where: tuple[int | str, ...], sources: Sources) -> str:
+    return f"in {sources.origin(tuple(step for step in where if isinstance(step, str)))}"
+
+
+def _quote(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…"

@@ -1,0 +1,41 @@
+# make run    start the program on http://127.0.0.1:8000 (make run PORT=8123)
+# make test   run the whole test suite (make test ARGS="tests/unit -k redis", JOBS=4)
+# make setup  only the environment of both, in .venv (make setup PYTHON=/path/to/python3)
+# make check  format, lint, types, layers, links in the documents
+# make lock   pin the dependencies anew after a change of pyproject.toml; UPGRADE=1 takes newer versions
+
+VENV := .venv
+READY := $(VENV)/.set-up-done
+JOBS ?= 2
+ARGS ?=
+
+export UV_PYTHON_DOWNLOADS := never
+ifdef PORT
+export ROUNDSMAN_SERVER__PORT := $(PORT)
+endif
+
+.PHONY: setup run test check lock
+
+setup: $(READY)
+	@:
+
+$(READY): requirements/uv.txt requirements/dev.txt pyproject.toml scripts/set_up.py scripts/find_python.sh
+	@python=$$(PYTHON="$(PYTHON)" sh scripts/find_python.sh) && "$$python" scripts/set_up.py
+	@touch $(READY)
+
+# No shell between make and the program, so that Ctrl-C and SIGTERM reach it.
+run: $(READY)
+	@$(VENV)/bin/roundsman run
+
+test: $(READY)
+	@$(VENV)/bin/pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+check: $(READY)
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/python scripts/check_links.py
+
+lock: $(READY)
+	@UPGRADE="$(UPGRADE)" sh scripts/lock.sh $(VENV)/bin/uv

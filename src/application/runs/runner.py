@@ -45,8 +45,9 @@ class JobRunner:
         self._concurrency = concurrency
         self.held: dict[str, Claim] = {}
         self.threads = BodyThreads()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._ending: dict[str, Outcome] = {}
+        self._tasks: dict[Claim, asyncio.Task[None]] = {}
+        self._ending: dict[Claim, Outcome] = {}
+        self._settling: set[Claim] = set()
 
     @property
     def free_slots(self) -> int:
@@ -61,12 +62,15 @@ class JobRunner:
     def start(self, claims: Iterable[Claim]) -> None:
         """Begin to execute held claims; on the event loop."""
         for claim in claims:
-            run_id = claim.spec.run_id
-            if self.held.get(run_id) is not claim:
-                continue  # settled, lost or given back before it began
+            if self.held.get(claim.spec.run_id) is not claim:
+                continue  # lost or given back before it began
+            for older in [other for other in self._tasks if other.spec.run_id == claim.spec.run_id]:
+                self._end(older, Lost("this instance itself has taken it over, with a newer claim"))
             # An empty context: what a container keeps per context is made anew for this run, and leaks into no other.
-            task = asyncio.create_task(self._execute(claim), name=f"run {run_id}", context=contextvars.Context())
-            self._tasks[run_id] = task
+            task = asyncio.create_task(
+                self._execute(claim), name=f"run {claim.spec.run_id}", context=contextvars.Context()
+            )
+            self._tasks[claim] = task
 
     def revoke(self, run_id: str, why: str) -> None:
         """Cancel the body of a run that is no longer ours; its outcome is dropped."""
@@ -76,46 +80,48 @@ class JobRunner:
 
     async def drain(self, grace_s: float) -> None:
         """Let running bodies end for ``grace_s`` seconds, then cancel them and give their runs back."""
-        for claim in [claim for run_id, claim in self.held.items() if run_id not in self._tasks]:
-            self._finish(claim, Released(started=False))
+        for claim in list(self.held.values()):
+            if claim not in self._tasks and claim not in self._settling:
+                self._finish(claim, Released(started=False))
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=grace_s)
-        for run_id in list(self._tasks):
-            self._end(self.held[run_id], Released(started=True))
+        for claim in list(self._tasks):
+            self._end(claim, Released(started=True))
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=grace_s)
 
-    def forget(self, run_ids: Iterable[str]) -> None:
-        """Free the slots of runs that the store has settled."""
-        for run_id in run_ids:
-            self.held.pop(run_id, None)
+    def forget(self, claims: Iterable[Claim]) -> None:
+        """Free the slots of claims that the store has answered for."""
+        for claim in claims:
+            self._settling.discard(claim)
+            if self.held.get(claim.spec.run_id) is claim:
+                del self.held[claim.spec.run_id]
 
     def _end(self, claim: Claim, outcome: Outcome) -> None:
-        run_id = claim.spec.run_id
-        task = self._tasks.get(run_id)
-        if task is None:
-            if run_id not in self._ending:
-                self._finish(claim, outcome)
-        elif run_id not in self._ending:
-            self._ending[run_id] = outcome
-            task.cancel()
+        """End a claim from outside: cancel its body, whose own outcome no longer counts."""
+        task = self._tasks.get(claim)
+        if task is not None:
+            if self._ending.setdefault(claim, outcome) is outcome:
+                task.cancel()
+        elif claim not in self._settling:
+            self._finish(claim, outcome)
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
         if isinstance(outcome, Lost):
-            log.warning("run %s was lost: %s", claim.spec.run_id, outcome.why)
-            self.held.pop(claim.spec.run_id, None)
+            log.warning("run %s, attempt %d, was lost: %s", claim.spec.run_id, claim.attempt, outcome.why)
+            self.forget([claim])
         else:
+            self._settling.add(claim)
             self._settlements.add(claim, outcome)
 
     async def _execute(self, claim: Claim) -> None:
-        run_id = claim.spec.run_id
         try:
             outcome = await self._attempt(claim)
         except asyncio.CancelledError:
             outcome = Cancelled("the body was cancelled")
         finally:
-            self._tasks.pop(run_id, None)
-        self._finish(claim, self._ending.pop(run_id, outcome))
+            self._tasks.pop(claim, None)
+        self._finish(claim, self._ending.pop(claim, outcome))
 
     async def _attempt(self, claim: Claim) -> Outcome:
         """Return the outcome of one attempt, whatever the body does."""

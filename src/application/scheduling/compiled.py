@@ -1,5 +1,6 @@
 """A schedule made ready for planning: its trigger, and the parts of its runs that never change."""
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -80,6 +81,6 @@ def compile_schedule(
         state.incarnation,
         state.generation,
         compile_trigger(descriptor, state.anchor),
-        definition.dump(descriptor.data),
+        json.dumps(descriptor.data, separators=(",", ":")),
         template,
     )

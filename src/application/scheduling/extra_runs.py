@@ -1,5 +1,6 @@
 """Runs beside the rhythm: run now, and backfill."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from uuid import uuid4
@@ -53,6 +54,9 @@ class ExtraRuns:
 
     def _dues(self, stored: Stored, since: int, until: int) -> list[int]:
         trigger = compile_trigger(stored.definition, stored.state.anchor)
+        policy = stored.definition.policy
+        since = since if policy.start is None else max(since, milliseconds(policy.start))
+        until = until if policy.end is None else min(until, milliseconds(policy.end))
         dues: list[int] = []
         due = trigger.next_after(since - 1)
         while due is not None and due <= until and len(dues) <= BACKFILL_LIMIT:
@@ -73,7 +77,7 @@ class ExtraRuns:
         for _ in range(TRIES):
             stored = await self._found(task_id)
             spec = make(stored)
-            data = self._registry.get(stored.definition.name).dump(stored.definition.data)
+            data = json.dumps(stored.definition.data)
             limit = stored.definition.policy.overlap_limit
             answer = await self._runs.submit(spec, data, limit=limit, state=stored.text)
             if answer.verdict != "stale":

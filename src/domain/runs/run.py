@@ -1,5 +1,6 @@
 """The run: one unit of execution, and the machine of its statuses."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -91,10 +92,9 @@ class RunSpec(BaseModel):
     traceparent: str | None = None
 
 
-class Claim(BaseModel):
-    """An instance's time-limited right to execute a run."""
-
-    model_config = ConfigDict(frozen=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """An instance's time-limited right to execute a run. Two claims of one run are two things."""
 
     spec: RunSpec
     data: str

@@ -24,7 +24,7 @@ RETRY_S = (0.05, 1.0)
 class SettlementQueue:
     """Own the outcomes of this instance until they are in the store. One task sends them, one batch at a time.
 
-    ``settled`` is called with run ids whose slots are free, ``ready`` when settling made other runs ready, ``park``
+    ``settled`` is called with claims whose slots are free, ``ready`` when settling made other runs ready, ``park``
     with the claim of a fire whose payload does not load.
     """
 
@@ -41,7 +41,7 @@ class SettlementQueue:
         self._number = 0
         self._task: asyncio.Task[None] | None = None
         self._reporter: asyncio.TimerHandle | None = None
-        self.settled: Callable[[Iterable[str]], None] = lambda run_ids: None
+        self.settled: Callable[[Iterable[Claim]], None] = lambda claims: None
         self.ready: Callable[[], None] = lambda: None
         self.park: Callable[[Claim, str], None] = lambda claim, why: None
 
@@ -96,7 +96,7 @@ class SettlementQueue:
         except Exception:
             log.exception("the store refused %d outcomes; these runs lapse and are taken over", len(batch))
             verdicts, ready = ["refused"] * len(batch), 0
-        self.settled([claim.spec.run_id for claim, _ in batch])
+        self.settled([claim for claim, _ in batch])
         for (claim, outcome), verdict in zip(batch, verdicts, strict=True):
             if verdict == "lost":
                 log.warning("run %s, attempt %d, was not ours to settle any more", claim.spec.run_id, claim.attempt)

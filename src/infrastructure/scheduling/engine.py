@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -116,8 +116,8 @@ class Engine:
     def _announcement(self) -> dict[str, Any]:
         return {**self._facts, "claimed": len(self.runner.held), "lanes": list(self._registry.lanes)}
 
-    def _settled(self, run_ids: Any) -> None:
-        self.runner.forget(run_ids)
+    def _settled(self, claims: Iterable[Claim]) -> None:
+        self.runner.forget(claims)
         if self._tick.claims_left:
             self._scheduler.wakeup()
 

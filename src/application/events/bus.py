@@ -77,6 +77,13 @@ class EventBus(Protocol):
         """
         ...
 
+    async def place(self, topics: Sequence[str]) -> str:
+        """Return the cursor that stands for now: what is published from here on is behind it.
+
+        Raises ``InvalidTopic`` and ``StoreUnavailable``.
+        """
+        ...
+
     async def parked(
         self, *, group: str | None = None, before: str | None = None, limit: int = 100
     ) -> Sequence[ParkedEvent]:

@@ -1,5 +1,6 @@
-"""The Lua text that lets a script announce what it changes, in the same atomic call."""
+"""The Lua scripts of the event bus, and the text that lets other scripts announce what they change."""
 
+import hashlib
 from functools import cache
 from importlib.resources import files
 
@@ -11,4 +12,16 @@ def emit_prelude() -> str:
     The order is: a shebang if there is one, the locals ``PREFIX`` (``"{ns}:"``), ``SOURCE`` and ``EVENTS_KEPT``, this
     prelude, the script's own text. ``emit`` returns the entry id of the event.
     """
-    return files("infrastructure.events").joinpath("emit.lua").read_text(encoding="utf-8")
+    return script("emit")
+
+
+@cache
+def script(name: str) -> str:
+    """Return the text of ``lua/<name>.lua``; its first comment says what it does and what it takes and returns."""
+    return files("infrastructure.events").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
+@cache
+def digest(name: str) -> str:
+    """Return the name under which a server that has seen the script remembers it."""
+    return hashlib.sha1(script(name).encode(), usedforsecurity=False).hexdigest()

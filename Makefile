@@ -1,8 +1,9 @@
-# make run    start the program on http://127.0.0.1:8000 (make run PORT=8123)
-# make test   run the whole test suite (make test ARGS="tests/unit -k redis", JOBS=4)
-# make setup  only the environment of both, in .venv (make setup PYTHON=/path/to/python3)
-# make check  format, lint, types, layers, links in the documents
-# make lock   pin the dependencies anew after a change of pyproject.toml; UPGRADE=1 takes newer versions
+# make run     start the program on http://127.0.0.1:8000 (make run PORT=8123)
+# make test    run the whole test suite (make test ARGS="tests/unit -k redis", JOBS=4)
+# make setup   only the environment of both, in .venv (make setup PYTHON=/path/to/python3)
+# make check   format, lint, types, layers, links in the documents
+# make format  put the code into the format that check wants
+# make lock    pin the dependencies anew after a change of pyproject.toml; UPGRADE=1 takes newer versions
 
 VENV := .venv
 READY := $(VENV)/.set-up-done
@@ -14,7 +15,7 @@ ifdef PORT
 export ROUNDSMAN_SERVER__PORT := $(PORT)
 endif
 
-.PHONY: setup run test check lock
+.PHONY: setup run test check check-format check-lint check-types check-layers check-links format lock
 
 setup: $(READY)
 	@:
@@ -30,12 +31,28 @@ run: $(READY)
 test: $(READY)
 	@$(VENV)/bin/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
+# All of them, also when the first one fails: one run shows everything.
 check: $(READY)
+	@$(MAKE) --no-print-directory --keep-going check-format check-lint check-types check-layers check-links
+
+check-format: $(READY)
 	@$(VENV)/bin/ruff format --check .
+
+check-lint: $(READY)
 	@$(VENV)/bin/ruff check .
+
+check-types: $(READY)
 	@$(VENV)/bin/mypy
+
+check-layers: $(READY)
 	@$(VENV)/bin/lint-imports
+
+check-links: $(READY)
 	@$(VENV)/bin/python scripts/check_links.py
+
+format: $(READY)
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
 
 lock: $(READY)
 	@UPGRADE="$(UPGRADE)" sh scripts/lock.sh $(VENV)/bin/uv

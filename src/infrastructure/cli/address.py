@@ -20,7 +20,7 @@ class Address:
     @classmethod
     def parse(cls, url: str) -> Self:
         """Read what a person set; raises ``WrongAddress``, which never shows a password."""
-        given = url.strip().rstrip("/")
+        given = url.strip()
         try:
             parts = urlsplit(given)
             host, port = parts.hostname, parts.port
@@ -31,7 +31,7 @@ class Address:
             why = "port 0 is none to connect to"
         if why is not None:
             raise WrongAddress(shown=_shown(given), why=why)
-        return cls(given, host or "", parts.scheme == "https")
+        return cls(given.rstrip("/"), host or "", parts.scheme == "https")
 
     @property
     def shown(self) -> str:

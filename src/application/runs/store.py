@@ -21,6 +21,24 @@ class Submission:
     running: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LaneStats:
+    """The runs of one lane. ``oldest_ready_s`` is for how long the first ready one waits; None when none does."""
+
+    ready: int
+    running: int
+    oldest_ready_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """How many runs there are. ``later``: delayed ones and waiting retries; ``parked``: those set aside."""
+
+    lanes: dict[str, LaneStats]
+    later: int
+    parked: int
+
+
 class RunStore(Protocol):
     """Runs in the store. Every method raises ``StoreUnavailable`` when it does not answer."""
 
@@ -44,6 +62,10 @@ class RunStore(Protocol):
 
     async def runs_of(self, job_id: str) -> list[RunRecord]:
         """Return the unsettled runs of a schedule and the last settled ones, newest first."""
+        ...
+
+    async def queue_stats(self, lanes: Sequence[str]) -> QueueStats:
+        """Count the runs of ``lanes`` and of those that any instance executes."""
         ...
 
 

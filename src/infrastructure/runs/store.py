@@ -4,7 +4,7 @@ import json
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
-from application.runs.store import Submission
+from application.runs.store import LaneStats, QueueStats, Submission
 from domain.runs.run import TERMINAL, RunRecord, RunSpec, RunStatus
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.runs.scripts import Retention, source
@@ -87,6 +87,25 @@ class RedisRunStore:
             settled = await cast(Awaitable[list[str]], self._redis.lrange(self._key("history", job_id), 0, -1))
         return await self._all(sorted(active, reverse=True)) + [from_history(text) for text in settled]
 
+    async def queue_stats(self, lanes: Sequence[str]) -> QueueStats:
+        """Count runs in two round trips; see the protocol."""
+        with store_errors():
+            instances = await cast(Awaitable[list[str]], self._redis.hvals(self._key("instances")))
+            announced = {lane for text in instances for lane in json.loads(text).get("lanes", ())}
+            known = sorted(announced.union(lanes))
+            pipe = self._redis.pipeline(transaction=False)
+            for lane in known:
+                pipe.zcard(self._key("ready", lane))
+                pipe.zcard(self._key("leases", lane))
+                pipe.zrange(self._key("ready", lane), 0, 0, withscores=True)
+            pipe.zcard(self._key("later"))
+            pipe.hlen(self._key("parked"))
+            pipe.time()
+            *counts, later, parked, (seconds, microseconds) = await pipe.execute()
+        now = seconds * 1000 + microseconds // 1000
+        stats = {lane: _lane_stats(now, *counts[3 * i : 3 * i + 3]) for i, lane in enumerate(known)}
+        return QueueStats(stats, later, parked)
+
     async def _all(self, run_ids: Sequence[str]) -> list[RunRecord]:
         if not run_ids:
             return []
@@ -117,6 +136,10 @@ def record(fields: dict[str, str], parked: str | None = None) -> RunRecord:
         message=_text(fields.get("message")),
         parked=parked,
     )
+
+
+def _lane_stats(now: int, ready: int, running: int, first: list[tuple[str, float]]) -> LaneStats:
+    return LaneStats(ready, running, max(0.0, (now - first[0][1]) / 1000) if first else None)
 
 
 def from_history(text: str) -> RunRecord:

@@ -1,0 +1,112 @@
+"""Who calls, and what they may do: API keys with three roles."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+
+from domain.errors import RoundsmanError
+from infrastructure.settings import ApiKey, Role
+from infrastructure.web.errors import KeyRefused, NotAuthenticated, RoleTooLow
+
+RANK: dict[Role, int] = {"viewer": 1, "operator": 2, "admin": 3}
+NAMES: dict[Role, str] = {"viewer": "a viewer", "operator": "an operator", "admin": "an admin"}
+BEARER = re.compile(r"bearer +([!-~]{1,1000}) *", re.IGNORECASE)
+
+ANYBODY = "api"
+"""What the caller is called where no keys are configured."""
+
+_actor: ContextVar[str] = ContextVar("actor", default="program")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody who may call."""
+
+    name: str
+    role: Role
+
+    def may(self, role: Role) -> bool:
+        """Tell whether the caller's role is ``role`` or above."""
+        return RANK[self.role] >= RANK[role]
+
+
+Identity = Caller | RoundsmanError
+"""A caller, or the reason why there is none. A value, for some paths do not ask who calls."""
+
+
+class Keyring:
+    """The API keys of this program, as hashes. Without any, everybody who comes through the door is an admin."""
+
+    def __init__(self, keys: Sequence[ApiKey]) -> None:
+        self._keys = tuple((key.key_sha256.encode(), Caller(key.name, key.role)) for key in keys)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no key is configured."""
+        return not self._keys
+
+    def identify(self, authorization: str | None) -> Identity:
+        """Return who sends this ``Authorization`` header.
+
+        Each known hash is compared, in constant time, whichever matches: how long it takes says nothing about a key.
+        """
+        if self.is_empty:
+            return Caller(ANYBODY, "admin")
+        if authorization is None:
+            return NotAuthenticated()
+        presented = BEARER.fullmatch(authorization)
+        if presented is None:
+            return KeyRefused(why="the header is not of the form 'Bearer <key>'")
+        digest = hashlib.sha256(presented[1].encode()).hexdigest().encode()
+        matching = [caller for known, caller in self._keys if hmac.compare_digest(known, digest)]
+        return matching[0] if matching else KeyRefused(why="it is none of those in server.api_keys")
+
+
+def actor() -> str:
+    """Return who caused what happens now: the name of the key of this request, or ``program`` outside of requests."""
+    return _actor.get()
+
+
+def act_as(identity: Identity) -> None:
+    """Let ``actor`` return this caller for the rest of the current task."""
+    _actor.set(identity.name if isinstance(identity, Caller) else "nobody")
+
+
+def identity_of(request: Request) -> Identity:
+    """Return who calls, as the door found out."""
+    identity: Identity = request.scope["state"]["identity"]
+    return identity
+
+
+class Requires:
+    """A dependency that lets callers of ``role`` and above pass."""
+
+    def __init__(self, role: Role) -> None:
+        self.role: Role = role
+
+    async def __call__(self, request: Request) -> None:
+        """Raise ``NotAuthenticated``, ``KeyRefused`` or ``RoleTooLow``."""
+        identity = identity_of(request)
+        if not isinstance(identity, Caller):
+            raise identity
+        if not identity.may(self.role):
+            raise RoleTooLow(name=identity.name, found=NAMES[identity.role], wanted=NAMES[self.role])
+
+
+_SCHEME = Security(
+    HTTPBearer(
+        auto_error=False,
+        scheme_name="api_key",
+        description="A key of `server.api_keys`; none while none is configured.",
+    )
+)
+
+VIEWER = [_SCHEME, Depends(Requires("viewer"))]
+OPERATOR = [_SCHEME, Depends(Requires("operator"))]
+ADMIN = [_SCHEME, Depends(Requires("admin"))]

@@ -1,0 +1,85 @@
+"""The web application: features behind one door."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from infrastructure.settings import ServerSettings
+from infrastructure.web import docs_page, events, openapi, probes, schedules
+from infrastructure.web.bodies import Bodies
+from infrastructure.web.door import Door, ResponseHeaders
+from infrastructure.web.parameters import refuse_unknown_parameters
+from infrastructure.web.problems import API, ErrorAnswers, on_http_error, on_invalid_request
+from infrastructure.web.services import Services
+
+FEATURES: tuple[APIRouter, ...] = (schedules.router, events.router)
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
+
+
+def create_web_app(
+    services: Services | Callable[[], Services], settings: ServerSettings, lifespan: Lifespan | None = None
+) -> FastAPI:
+    """Return the application; ``services`` may be a function, asked at each request, that the lifespan gives a meaning.
+
+    Serve it with ``infrastructure.web.server``: that ends event streams when it stops.
+    """
+    app = FastAPI(
+        title="Roundsman",
+        version=version("roundsman"),
+        description=openapi.DESCRIPTION,
+        openapi_tags=openapi.TAGS,
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers={RequestValidationError: on_invalid_request, HTTPException: on_http_error},
+    )
+    app.state.services = services if callable(services) else lambda: services
+    app.state.streams = events.OpenStreams()
+    for router in FEATURES:
+        app.include_router(router, prefix=API, dependencies=[Depends(refuse_unknown_parameters)])
+    app.include_router(probes.router)
+    app.include_router(docs_page.router)
+    _add_document(app)
+    _add_middleware(app, settings)
+    return app
+
+
+def _add_document(app: FastAPI) -> None:
+    @cache
+    def document() -> dict[str, Any]:
+        return openapi.make_document(app, FEATURES)
+
+    async def send_document(request: Request) -> JSONResponse:
+        base = request.scope["root_path"]
+        return JSONResponse({**document(), "servers": [{"url": base or "/"}]})
+
+    app.openapi = document  # type: ignore[method-assign]  # the way FastAPI documents for an own document
+    app.add_route("/openapi.json", send_document, include_in_schema=False)
+
+
+def _add_middleware(app: FastAPI, settings: ServerSettings) -> None:
+    """Wrap the application, innermost first: refused and failed requests get their headers too."""
+    app.add_middleware(Bodies)
+    app.add_middleware(Door, settings=settings)
+    app.add_middleware(ErrorAnswers)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("Authorization", "Content-Type", "Last-Event-ID"),
+            expose_headers=("Location", "Retry-After"),
+        )
+    app.add_middleware(ResponseHeaders)

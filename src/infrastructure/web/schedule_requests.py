@@ -1,0 +1,130 @@
+"""Schedules as clients ask for them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from pydantic import Field, Strict, ValidationError, model_validator
+
+from domain.runs.errors import InvalidData, UnknownJob
+from domain.scheduling.descriptor import Id, RecurrentTaskDescriptor
+from domain.scheduling.errors import InvalidTrigger
+from domain.scheduling.policy import SchedulePolicy, UtcDatetime
+from infrastructure.web.json_models import Body, LeftOut, Patch, example
+from infrastructure.web.problems import invalid
+
+IN_REQUEST: dict[tuple[str | int, ...], tuple[str, ...]] = {
+    (): ("body",),
+    ("interval",): ("body", "trigger", "interval_s"),
+    ("cron",): ("body", "trigger", "cron"),
+    ("timezone",): ("body", "trigger", "timezone"),
+}
+"""Where a field of a descriptor stands in a request."""
+
+CRON = {"cron": "0 6 * * 1-5", "timezone": "Europe/Brussels"}
+POLICY = {"overlap": "skip", "catch_up": "one", "jitter_s": 30, "timeout_s": 600}
+REQUEST = {"id": "nightly-report", "name": "Report", "data": {"team": "ops"}, "trigger": CRON, "policy": POLICY}
+
+
+class TriggerRequest(Body):
+    """When to fire: every `interval_s` seconds, or by a `cron` line of five fields in a `timezone`."""
+
+    model_config = example(CRON, oneOf=[{"required": ["interval_s"]}, {"required": ["cron"]}])
+
+    interval_s: LeftOut[Annotated[float, Strict()]] = Field(
+        default=None, description="Seconds of elapsed time between two fires, 0.01 to a year.", examples=[30]
+    )
+    cron: LeftOut[str] = Field(
+        default=None,
+        description="minute hour day-of-month month day-of-week, as in crontab(5); 0 and 7 are Sunday.",
+        examples=["0 6 * * 1-5"],
+    )
+    timezone: str = Field(
+        default="UTC", description="IANA name of the timezone of the cron line.", examples=["Europe/Brussels"]
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> "TriggerRequest":
+        if (self.interval_s is None) == (self.cron is None):
+            raise ValueError("give either interval_s or cron, and not both")
+        if self.cron is None and "timezone" in self.model_fields_set:
+            raise ValueError("a timezone goes with cron; an interval counts elapsed time, the same everywhere")
+        return self
+
+    def fields(self) -> dict[str, Any]:
+        """Return the trigger's fields in a descriptor."""
+        return {"interval": self.interval_s, "cron": self.cron, "timezone": self.timezone}
+
+
+class ScheduleRequest(Body):
+    """A schedule to make, or to change to this."""
+
+    model_config = example(REQUEST)
+
+    id: LeftOut[Id] = Field(default=None, description="Chosen by you; without one it gets a random id.")
+    name: str = Field(description="Which background job to run.", examples=["Report"])
+    data: dict[str, Any] = Field(default={}, description="The data fields of the job.")
+    trigger: TriggerRequest
+    policy: SchedulePolicy = Field(default=SchedulePolicy(), description="What happens around the plain rhythm.")
+
+    def descriptor(self) -> RecurrentTaskDescriptor:
+        """Return what the scheduler is asked for; raises what is wrong with the request."""
+        chosen = {} if self.id is None else {"id": self.id}
+        return RecurrentTaskDescriptor(
+            **chosen, name=self.name, data=self.data, policy=self.policy, **self.trigger.fields()
+        )
+
+
+class SchedulePatch(Patch):
+    """What to change. What is left out stays; `data` is replaced as a whole, `policy` field by field."""
+
+    model_config = example({"trigger": {"interval_s": 60}, "policy": {"jitter_s": 5}})
+
+    data: LeftOut[dict[str, Any]] = Field(default=None, description="The data fields of the job, all of them.")
+    trigger: LeftOut[TriggerRequest] = Field(default=None, description="The new trigger: the rhythm begins anew.")
+    policy: LeftOut[SchedulePolicy] = Field(default=None, description="The fields of the policy that change.")
+
+    def changes(self) -> dict[str, Any]:
+        """Return the fields of a descriptor that change."""
+        changes: dict[str, Any] = {} if self.trigger is None else self.trigger.fields()
+        if self.data is not None:
+            changes["data"] = self.data
+        if self.policy is not None:
+            changes["policy"] = self.policy.model_dump(exclude_unset=True)
+        return changes
+
+
+class PauseRequest(Body):
+    """Why a schedule is paused."""
+
+    model_config = example({"reason": "the database moves"})
+
+    reason: str = Field(default="", max_length=500)
+
+
+class BackfillRequest(Body):
+    """A time in the past whose fires are to be run."""
+
+    model_config = example({"since": "2026-11-20T00:00:00Z", "until": "2026-11-22T00:00:00Z"})
+
+    since: UtcDatetime
+    until: UtcDatetime
+
+
+@contextmanager
+def told_by_place() -> Iterator[None]:
+    """Name the place in the request body for each thing that is wrong with a descriptor."""
+    try:
+        yield
+    except ValidationError as error:
+        raise invalid(error.errors(), IN_REQUEST) from None
+    except UnknownJob as error:
+        error.facts["errors"] = [{"loc": ["body", "name"], "msg": "no background job has this name"}]
+        raise
+    except InvalidTrigger as error:
+        error.facts["errors"] = [{"loc": ["body", "trigger"], "msg": error.facts["why"]}]
+        raise
+    except InvalidData as error:
+        found = error.facts.get("errors") or [{"loc": [], "msg": error.facts["why"]}]
+        error.facts["errors"] = [{"loc": ["body", "data", *item["loc"]], "msg": item["msg"]} for item in found]
+        raise

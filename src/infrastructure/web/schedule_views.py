@@ -1,0 +1,158 @@
+"""Schedules and runs as clients see them."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from application.scheduling.compiled import at, milliseconds
+from application.scheduling.planning import look_at
+from domain.runs.run import RunRecord
+from domain.scheduling.policy import SchedulePolicy
+from domain.scheduling.schedule import Parked, Pause, ScheduleCounts, ScheduleInfo, ScheduleStatus
+from infrastructure.web.json_models import example
+from infrastructure.web.lists import Page
+from infrastructure.web.schedule_requests import CRON, POLICY, REQUEST
+
+RUN_ID = "nightly-report@19aaa2f8cc00b51.1795500000000"
+COUNTS = {"fired": 12, "skipped": 1, "missed": 0, "succeeded": 11, "failed": 1, "cancelled": 0, "retried": 2, "lost": 0}
+SCHEDULE: dict[str, Any] = {
+    **REQUEST,
+    "policy": {**POLICY, "start": None, "end": None, "max_retries": None},
+    "status": "active",
+    "generation": 3,
+    "created_at": "2026-11-02T10:15:00.123Z",
+    "next_fire": "2026-11-24T05:00:00Z",
+    "next_run_time": "2026-11-24T05:00:17.402Z",
+    "last_fire": "2026-11-23T05:00:00Z",
+    "last_outcome": "failed",
+    "last_error": "ConnectionError: no route to host",
+    "last_ended_at": "2026-11-23T05:00:21.870Z",
+    "counts": COUNTS,
+    "running": [],
+    "paused": None,
+    "parked": None,
+}
+RUN = {
+    "run_id": RUN_ID,
+    "job_id": "nightly-report",
+    "name": "Report",
+    "reason": "fire",
+    "status": "succeeded",
+    "attempt": 1,
+    "fire_time": "2026-11-24T05:00:00Z",
+    "queued_at": None,
+    "started_at": "2026-11-24T05:00:17.410Z",
+    "ended_at": "2026-11-24T05:00:21.002Z",
+    "instance": "host-1-4711",
+    "error": None,
+    "result": {"rows": 4711},
+    "progress": None,
+    "message": None,
+    "parked": None,
+}
+
+
+class IntervalView(BaseModel):
+    """Fires every so many seconds."""
+
+    model_config = example({"interval_s": 30})
+
+    interval_s: float
+
+
+class CronView(BaseModel):
+    """Fires by a cron line."""
+
+    model_config = example(CRON)
+
+    cron: str
+    timezone: str
+
+
+class ScheduleView(BaseModel):
+    """A schedule: what it does, when, and how it went."""
+
+    model_config = example(SCHEDULE)
+
+    id: str
+    name: str = Field(description="The background job that it runs.")
+    data: dict[str, Any]
+    trigger: IntervalView | CronView
+    policy: SchedulePolicy
+    status: ScheduleStatus
+    generation: int = Field(description="Grows with every change of the definition.")
+    created_at: datetime
+    next_fire: datetime | None = Field(description="The next due time; null while it is paused or parked.")
+    next_run_time: datetime | None = Field(description="When that fire is taken: its due time plus its jitter.")
+    last_fire: datetime | None
+    last_outcome: str | None
+    last_error: str | None
+    last_ended_at: datetime | None
+    counts: ScheduleCounts = Field(description="Fires and runs since the schedule was made.")
+    running: list[str] = Field(description="Ids of the runs that execute now.")
+    paused: Pause | None
+    parked: Parked | None
+
+    @classmethod
+    def of(cls, info: ScheduleInfo) -> "ScheduleView":
+        """Return a schedule as it is shown."""
+        descriptor = info.descriptor
+        trigger: IntervalView | CronView
+        if descriptor.interval is not None:
+            trigger = IntervalView(interval_s=descriptor.interval)
+        else:
+            trigger = CronView(cron=descriptor.cron or "", timezone=descriptor.timezone)
+        return cls(
+            **{name: getattr(info, name) for name in cls.model_fields.keys() & ScheduleInfo.model_fields.keys()},
+            data=descriptor.data,
+            trigger=trigger,
+            policy=descriptor.policy,
+            next_run_time=next_run_time(info),
+        )
+
+
+class ScheduleList(Page[ScheduleView]):
+    """Schedules in the order of their ids."""
+
+    model_config = example({"items": [SCHEDULE], "next_cursor": "nightly-report"})
+
+
+class RunList(Page[RunRecord]):
+    """Runs, those that are not over first."""
+
+    model_config = example({"items": [RUN], "next_cursor": None})
+
+
+class StopView(BaseModel):
+    """What a stop did."""
+
+    model_config = example({"id": "nightly-report", "stopped": True, "running": [RUN_ID], "cancelled": []})
+
+    id: str
+    stopped: bool
+    running: list[str] = Field(description="Ids of the runs that were executing.")
+    cancelled: list[str] = Field(description="Which of them were told to end.")
+
+
+class RunStarted(BaseModel):
+    """A run that was made."""
+
+    model_config = example({"run_id": RUN_ID})
+
+    run_id: str
+
+
+class RunsStarted(BaseModel):
+    """Runs that were made, in the order of their due times."""
+
+    model_config = example({"run_ids": [RUN_ID]})
+
+    run_ids: list[str]
+
+
+def next_run_time(info: ScheduleInfo) -> datetime | None:
+    """Return when the next fire of a schedule is taken, with its jitter."""
+    if info.next_fire is None:
+        return None
+    return at(look_at(info.id, milliseconds(info.next_fire), info.descriptor.policy))

@@ -1,0 +1,34 @@
+"""What the routes use, and how they reach it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from application.events.bus import EventBus
+from application.runs.registry import JobRegistry
+from application.runs.store import RunStore
+from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
+from infrastructure.web.health import Health
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of the program that the API shows."""
+
+    scheduler: BackgroundTaskScheduler
+    bus: BackgroundTasksBus
+    events: EventBus
+    runs: RunStore
+    registry: JobRegistry
+    health: Health
+
+
+def services_of(request: Request) -> Services:
+    """Return the services of the application that serves ``request``; they are asked for anew each time."""
+    provide: Callable[[], Services] = request.app.state.services
+    return provide()
+
+
+FromServices = Annotated[Services, Depends(services_of)]

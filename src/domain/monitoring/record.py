@@ -104,3 +104,10 @@ def _record(
         updated_at=at,
         summary=f"{rule.id} on {worker_name}: {what}",
     )
+
+
+def former_rule(record: AlertRecord) -> AlertRule:
+    """Return what a record tells of the rule that opened it: enough to close it when the rule itself is gone."""
+    return AlertRule.model_construct(
+        id=record.rule_id, metric=record.metric, fire=record.fire, clear=record.clear, severity=record.severity
+    )

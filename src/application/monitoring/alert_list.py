@@ -1,0 +1,40 @@
+"""The alerts, for whoever wants to see them."""
+
+from typing import get_args
+
+from application.monitoring.stores import AlertBook
+from application.monitoring.views import AlertPage
+from domain.monitoring.errors import InvalidQuery
+from domain.monitoring.record import RecordState
+
+STATES = get_args(RecordState)
+MAX_ALERTS_A_PAGE = 1000
+
+
+class AlertList:
+    """Open alerts and the last resolved ones."""
+
+    def __init__(self, book: AlertBook, resolved_kept: int = 1000) -> None:
+        self._book = book
+        self._resolved_kept = resolved_kept
+
+    async def list(
+        self, state: str | None = None, worker_id: str | None = None, limit: int = 100, cursor: str = ""
+    ) -> AlertPage:
+        """Return alerts: the open ones, oldest first, then the resolved ones, newest first.
+
+        ``state`` is pending, firing, recovering or resolved; raises ``InvalidQuery`` for another one.
+        """
+        if state is not None and state not in STATES:
+            raise InvalidQuery(why=f"state is '{state}', and must be one of {', '.join(STATES)}")
+        if not 1 <= limit <= MAX_ALERTS_A_PAGE:
+            raise InvalidQuery(why=f"limit is {limit}, and must be from 1 to {MAX_ALERTS_A_PAGE}")
+        if cursor and not cursor.isdecimal():
+            raise InvalidQuery(why=f"cursor '{cursor}' is not one that this list gave")
+        found = [] if state == "resolved" else await self._book.open()
+        if state in (None, "resolved"):
+            found = [*found, *await self._book.resolved(self._resolved_kept)]
+        chosen = [record for record in found if state in (None, record.state) and worker_id in (None, record.worker_id)]
+        start = int(cursor or 0)
+        end = start + limit
+        return AlertPage(items=chosen[start:end], next_cursor=str(end) if len(chosen) > end else None)

@@ -1,0 +1,48 @@
+"""The handler of samples: hears on the event bus that there is a new one, and has the alerts catch up."""
+
+import logging
+from collections.abc import Callable
+
+from application.events.bus import EventBus, Subscription
+from application.monitoring.alerting import AlertEngine
+from domain.events.event import Event
+
+log = logging.getLogger(__name__)
+
+GROUP = "alerts"
+
+
+class WorkerNotificationHandler:
+    """Hosted service: one group over all instances, so that each sample nudges one of them.
+
+    An event only nudges. What is evaluated is read from the worker's own series, in order; so events that come twice,
+    late, in another order, or not at all, change no alert.
+    """
+
+    def __init__(self, bus: EventBus, alerts: AlertEngine, wake_sender: Callable[[], None] = lambda: None) -> None:
+        self._bus = bus
+        self._alerts = alerts
+        self._wake_sender = wake_sender
+        self._subscription: Subscription | None = None
+
+    async def start(self) -> None:
+        """Subscribe; twice is once."""
+        if self._subscription is None:
+            self._subscription = self._bus.subscribe(
+                ["worker.metrics.collected"], self.handle, group=GROUP, from_start=True
+            )
+
+    async def stop(self) -> None:
+        """Unsubscribe; a sample that is being evaluated is waited for."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await subscription.close()
+
+    async def handle(self, event: Event) -> None:
+        """Evaluate what is new of the worker that the event is about."""
+        worker_id = event.data.get("worker_id")
+        if not isinstance(worker_id, str):
+            log.warning("event %s names no worker and is ignored", event.id)
+            return
+        if await self._alerts.catch_up(worker_id):
+            self._wake_sender()

@@ -1,0 +1,117 @@
+"""The background jobs of monitoring: one that measures a worker, one that looks for those not heard of."""
+
+import asyncio
+import logging
+from typing import Any
+
+from application.events.bus import EventBus
+from application.monitoring.alerting import AlertEngine
+from application.monitoring.providers import MetricsProviders
+from application.monitoring.stores import Samples, Workers
+from application.scheduling import (
+    Injected,
+    JobContext,
+    JobTerminationException,
+    RecurrentBackgroundJob,
+    RetryPolicy,
+    backgroundjob,
+)
+from domain.monitoring.errors import CollectionFailed, WorkerNotFound, WorkerVanished
+from domain.monitoring.sample import MetricSample
+from domain.monitoring.worker import Worker, WorkerStatus
+
+log = logging.getLogger(__name__)
+
+COLLECTION_TIMEOUT_S = 30.0
+PROVIDER_TIMEOUT_S = 20.0
+"""Less than the run has, so that a provider that does not answer is told of, and not only cut off."""
+
+
+# No retries: the next fire is one, and a sample of later is no sample of now.
+@backgroundjob(task_type="recurrent", retry=RetryPolicy(max_retries=0), timeout_s=COLLECTION_TIMEOUT_S)
+class WorkerMetricsCollectionJob(RecurrentBackgroundJob):
+    """Measure one worker: store the sample, tell it (``worker.metrics.collected``), follow the worker's status.
+
+    A look that fails is told (``worker.collection.failed``), makes the worker unreachable, and fails its run. A worker
+    that is removed, terminated, or unknown to its provider ends the schedule.
+    """
+
+    worker_id: str
+    workers: Injected[Workers]
+    samples: Injected[Samples]
+    providers: Injected[MetricsProviders]
+    bus: Injected[EventBus]
+
+    async def run_every(self, ctx: JobContext) -> dict[str, Any]:
+        """Take one sample; running twice for one moment stores it once."""
+        worker = await self.workers.get(self.worker_id)
+        if worker is None:
+            raise JobTerminationException(f"the worker '{self.worker_id}' was removed")
+        if worker.status is WorkerStatus.TERMINATED:
+            raise JobTerminationException(f"the worker '{self.worker_id}' is terminated: {worker.status_reason}")
+        sample = await self._look(worker, ctx)
+        verdict = await self.samples.append(sample, ctx.run_id)
+        if verdict == "gone":
+            raise JobTerminationException(f"the worker '{self.worker_id}' was removed")
+        if verdict == "ahead":
+            error = CollectionFailed(worker_id=worker.id, why="the sample's time is ahead of the store's clock")
+            await self._tell_failure(worker, error, ctx)
+            raise error
+        await self._follow(worker, sample.status, f"seen by the provider '{worker.provider}'")
+        if sample.status is WorkerStatus.TERMINATED:
+            raise JobTerminationException(f"the worker '{self.worker_id}' is terminated")
+        return {"stored": verdict == "stored", "observed_at": sample.observed_at.isoformat()}
+
+    async def _look(self, worker: Worker, ctx: JobContext) -> MetricSample:
+        try:
+            provider = self.providers.get(worker.provider)
+            async with asyncio.timeout(PROVIDER_TIMEOUT_S):
+                return await provider.collect(worker, await self.workers.now())
+        except WorkerVanished as error:
+            await self._follow(worker, WorkerStatus.TERMINATED, str(error))
+            raise JobTerminationException(str(error)) from error
+        except Exception as error:
+            await self._tell_failure(worker, _as_failure(worker, error), ctx)
+            raise
+
+    async def _tell_failure(self, worker: Worker, failure: CollectionFailed, ctx: JobContext) -> None:
+        facts = {
+            "worker_id": worker.id,
+            "worker_name": worker.name,
+            "provider": worker.provider,
+            "region": worker.region,
+            "error": str(failure),
+            "run_id": ctx.run_id,
+        }
+        await self.bus.publish("worker.collection.failed", facts, correlation_id=ctx.run_id)
+        await self._follow(worker, WorkerStatus.UNREACHABLE, str(failure))
+
+    async def _follow(self, worker: Worker, status: WorkerStatus, reason: str) -> None:
+        """Bring the worker's status in line with what was seen; one that was removed meanwhile needs none."""
+        if worker.status is status:
+            return
+        now = await self.workers.now()
+        try:
+            await self.workers.change(worker.id, lambda found: found.observe(status, reason, now))
+        except WorkerNotFound:
+            log.info("worker %s was removed while it was looked at", worker.id)
+
+
+def _as_failure(worker: Worker, error: Exception) -> CollectionFailed:
+    if isinstance(error, CollectionFailed):
+        return error
+    why = f"the provider did not answer within {PROVIDER_TIMEOUT_S:g} s" if isinstance(error, TimeoutError) else error
+    return CollectionFailed(worker_id=worker.id, why=str(why) or type(error).__name__)
+
+
+@backgroundjob(task_type="recurrent", retry=RetryPolicy(max_retries=0), timeout_s=60.0)
+class WorkerSilenceCheckJob(RecurrentBackgroundJob):
+    """Look for workers that should have been heard of, and for alerts that nobody would ever end."""
+
+    alerts: Injected[AlertEngine]
+
+    async def run_every(self) -> dict[str, Any]:
+        """Tick the no-data rules of silent workers; close what belongs to workers no longer there or watched."""
+        silent = await self.alerts.check_silence()
+        closed = await self.alerts.close_the_abandoned()
+        return {"silent": len(silent), "closed": closed}

@@ -1,0 +1,112 @@
+"""The container of monitoring: its stores, providers of metrics, engine and hosted services."""
+
+from dependency_injector import containers, providers
+
+from application.events.bus import EventBus
+from application.monitoring.alert_list import AlertList
+from application.monitoring.alerting import AlertEngine
+from application.monitoring.handler import WorkerNotificationHandler
+from application.monitoring.providers import MetricsProviders
+from application.monitoring.registry import WorkerRegistry
+from application.monitoring.rhythm import Rhythms
+from application.monitoring.scheduler import WorkerMonitoringScheduler
+from application.monitoring.seeding import MonitoringSeed
+from application.monitoring.sender import NotificationSender
+from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
+from infrastructure.events.bus import RedisEventBus
+from infrastructure.monitoring.alerts import RedisAlertBook
+from infrastructure.monitoring.local import LocalProvider
+from infrastructure.monitoring.log_channel import LogChannel
+from infrastructure.monitoring.outbox import RedisOutbox
+from infrastructure.monitoring.samples import RedisSamples
+from infrastructure.monitoring.scripts import MonitoringRetention, MonitoringScripts
+from infrastructure.monitoring.workers import RedisWorkers
+from infrastructure.redis.connection import RedisStore
+from infrastructure.scheduling.store import RedisJobStore
+from infrastructure.settings import AlertsSettings, MonitoringSettings
+
+
+def retention(settings: MonitoringSettings, events_kept: int) -> MonitoringRetention:
+    """Return what the settings say about keeping."""
+    return MonitoringRetention(samples_kept_s=settings.samples_kept_h * 3600, events_kept=events_kept)
+
+
+def event_bus(bus: RedisEventBus) -> EventBus:
+    """Give the bus by the name that jobs ask for."""
+    return bus
+
+
+def metrics_providers(local: LocalProvider) -> MetricsProviders:
+    """Return who can measure workers."""
+    return MetricsProviders([local])
+
+
+def alert_engine(
+    workers: RedisWorkers, samples: RedisSamples, book: RedisAlertBook, rhythms: Rhythms, settings: AlertsSettings
+) -> AlertEngine:
+    """Return the engine with the rules of the settings."""
+    return AlertEngine(workers, samples, book, rhythms, settings.rules)
+
+
+def handler(bus: RedisEventBus, engine: AlertEngine, sender: NotificationSender) -> WorkerNotificationHandler:
+    """Return the handler; it wakes the sender of its own process, the others poll."""
+    return WorkerNotificationHandler(bus, engine, sender.wake)
+
+
+def sender(outbox: RedisOutbox, log_channel: LogChannel) -> NotificationSender:
+    """Return the sender with all channels there are."""
+    return NotificationSender(outbox, [log_channel])
+
+
+class MonitoringContainer(containers.DeclarativeContainer):
+    """Everything of monitoring. Routes want ``registry``, ``monitoring`` and ``alert_list``; the host, in this order,
+    ``sender``, ``handler`` and ``seed``, after the event bus and the scheduler."""
+
+    settings = providers.Dependency(instance_of=MonitoringSettings)
+    alert_settings = providers.Dependency(instance_of=AlertsSettings)
+    events_kept = providers.Dependency(instance_of=int, default=100_000)
+    is_only_machine = providers.Dependency(instance_of=bool, default=False)
+    store = providers.Dependency(instance_of=RedisStore)
+    instance_id = providers.Dependency(instance_of=str)
+    events = providers.Dependency(instance_of=RedisEventBus)
+    tasks = providers.Dependency(instance_of=BackgroundTasksBus)
+    task_scheduler = providers.Dependency(instance_of=BackgroundTaskScheduler)
+    schedules = providers.Dependency(instance_of=RedisJobStore)
+
+    kept = providers.Singleton(retention, settings, events_kept)
+    scripts = providers.Singleton(MonitoringScripts, store, instance_id, kept)
+    workers = providers.Singleton(RedisWorkers, scripts)
+    samples = providers.Singleton(RedisSamples, scripts)
+    book = providers.Singleton(RedisAlertBook, scripts)
+    outbox = providers.Singleton(RedisOutbox, scripts)
+    bus = providers.Singleton(event_bus, events)
+
+    local_provider = providers.Singleton(LocalProvider)
+    metrics_providers = providers.Singleton(metrics_providers, local_provider)
+    rhythms = providers.Singleton(Rhythms, schedules)
+    alert_engine = providers.Singleton(alert_engine, workers, samples, book, rhythms, alert_settings)
+    log_channel = providers.Singleton(LogChannel)
+
+    sender = providers.Singleton(sender, outbox, log_channel)
+    handler = providers.Singleton(handler, events, alert_engine, sender)
+    monitoring = providers.Singleton(
+        WorkerMonitoringScheduler,
+        workers,
+        samples,
+        alert_engine,
+        tasks,
+        task_scheduler,
+        default_interval_s=settings.provided.interval_s,
+    )
+    registry = providers.Singleton(WorkerRegistry, workers, samples, metrics_providers, monitoring, alert_engine)
+    alert_list = providers.Singleton(AlertList, book, resolved_kept=kept.provided.alerts_kept)
+    seed = providers.Singleton(
+        MonitoringSeed,
+        workers,
+        monitoring,
+        tasks,
+        hostname=local_provider.provided.hostname,
+        interval_s=settings.provided.interval_s,
+        local_worker=settings.provided.local_worker,
+        is_only_machine=is_only_machine,
+    )

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable
 
+from application.tasks import end_task
 from domain.errors import StoreUnavailable
 from domain.runs.outcome import Cancelled, Failed, Lost, Outcome, Released, Retry, Succeeded, Terminated
 from domain.runs.run import Claim
@@ -71,8 +72,7 @@ class SettlementQueue:
             log.exception("%d outcomes could not be settled: others will take these runs over", len(self._outcomes))
         if self._reporter is not None:
             self._reporter.cancel()
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_task(self._task)
         self._task = None
 
     async def _send_all(self) -> None:

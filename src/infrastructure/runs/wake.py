@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from application.tasks import end_task
 from domain.errors import StoreUnavailable
 from infrastructure.redis.connection import RedisStore, store_errors
 
@@ -30,10 +31,8 @@ class WakeListener:
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await end_task(self._task)
+        self._task = None
 
     async def _listen(self) -> None:
         while True:

@@ -1,0 +1,18 @@
+"""End background tasks for certain."""
+
+import asyncio
+
+AGAIN_S = 0.2
+
+
+async def end_task(task: "asyncio.Task[None] | None") -> None:
+    """Cancel a task and return when it has ended; its own error, if any, was the task's to log.
+
+    One ``cancel`` is not enough: until Python 3.12 ``asyncio.wait_for``, which redis-py sends with, swallows a
+    cancellation that comes when its inner future is done, and the task goes on.
+    """
+    if task is None:
+        return
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=AGAIN_S)

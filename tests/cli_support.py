@@ -1,6 +1,7 @@
 """The command line and a server for it to meet, for tests."""
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -44,16 +45,27 @@ class Outcome:
         return found
 
 
+def do_nothing(**_: Any) -> int:
+    """Stand in for ``run`` and ``check`` where a test does not call them."""
+    return 0
+
+
+@functools.cache
+def command_line(run: Callable[..., int], check: Callable[..., int]) -> Any:
+    """Return the command that the entry point makes anew for each process: making it costs more than calling it."""
+    return typer.main.get_command(create_cli(run, check))
+
+
 def roundsman(
     *args: str,
     url: str | None = None,
     env: dict[str, str] | None = None,
     stdin: str = "",
-    run: Callable[..., int] = lambda **_: 0,
-    check: Callable[..., int] = lambda **_: 0,
+    run: Callable[..., int] = do_nothing,
+    check: Callable[..., int] = do_nothing,
 ) -> Outcome:
     """Run one command in this process, as the entry point would."""
-    command = typer.main.get_command(create_cli(run, check))
+    command = command_line(run, check)
     out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
     with (
         mock.patch.dict(os.environ, environment(url, env), clear=True),

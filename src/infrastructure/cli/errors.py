@@ -58,6 +58,10 @@ class UnexpectedAnswer(CliError):
     """{url} does not answer like Roundsman: {why}. Check --url or ROUNDSMAN_URL."""
 
 
+class OutputFailed(CliError):
+    """The output could not be written: {why}."""
+
+
 class RefusedByServer(CliError):
     """{text}"""
 

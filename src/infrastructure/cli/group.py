@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from domain.errors import RoundsmanError
-from infrastructure.cli.errors import FAILED, INTERRUPTED, USAGE, CliError
+from infrastructure.cli.errors import FAILED, INTERRUPTED, USAGE, CliError, OutputFailed
 from infrastructure.cli.texts import printable
 
 
@@ -29,8 +29,9 @@ class RoundsmanGroup(TyperGroup):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         extra["standalone_mode"] = False
-        status = self._run(given, "--json" in given, *rest, **extra)
-        sys.exit(_flushed(status))
+        as_json = "--json" in given
+        status = self._run(given, as_json, *rest, **extra)
+        sys.exit(_flushed(status, as_json))
 
     def _run(self, args: list[str], as_json: bool, *rest: Any, **extra: Any) -> int:
         try:
@@ -68,12 +69,20 @@ def _usage(error: typer.TyperException, as_json: bool) -> int:
     return _report({"exit_status": error.exit_code}, text + hint, as_json)
 
 
-def _flushed(status: int) -> int:
-    """Write out what is buffered; a broken pipe is silent, and no success."""
+def _flushed(status: int, as_json: bool) -> int:
+    """Write out what is buffered. A pipe that was closed is no success and nothing to speak of; a full disk is."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return status or FAILED
+    except OSError as error:
+        _discard_stdout()
+        if status or isinstance(error, BrokenPipeError):
+            return status or FAILED
+        failed = OutputFailed(why=error.strerror)
+        return _report(failed.problem, str(failed), as_json)
     return status
+
+
+def _discard_stdout() -> None:
+    """Let what is still buffered go nowhere: the interpreter flushes once more when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

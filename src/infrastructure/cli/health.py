@@ -49,7 +49,12 @@ def _components(components: object) -> Iterator[dict[str, Any]]:
 
 
 def _component(component: Mapping[str, Any]) -> dict[str, Any]:
-    state = next((component[key] for key in ("state", "status") if key in component), None)
-    rest = {k: v for k, v in component.items() if k not in ("name", "state", "status") and v not in (None, "", {}, [])}
-    detail = rest["detail"] if set(rest) == {"detail"} else ", ".join(f"{k}: {shown(v)}" for k, v in rest.items())
-    return {"name": component.get("name"), "state": state, "detail": detail}
+    state = next((component[key] for key in ("status", "state") if key in component), None)
+    facts = component.get("facts")
+    known = {
+        name: value for name, value in component.items() if name not in ("name", "status", "state", "facts", "detail")
+    }
+    known |= facts if isinstance(facts, Mapping) else {}
+    said = [str(component["detail"])] if component.get("detail") else []
+    said += [f"{name}: {shown(value)}" for name, value in known.items() if value is not None]
+    return {"name": component.get("name"), "state": state, "detail": ", ".join(said)}

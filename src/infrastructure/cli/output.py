@@ -1,30 +1,19 @@
 """What commands print: the API's JSON, or tables and sentences for people.
 
-Nothing is coloured unless it goes to a terminal, and never with ``NO_COLOR``. In a pipe, lines are as long as they
-need to be, so that ``grep`` and ``awk`` see whole rows.
+Nothing is coloured unless it goes to a terminal, and never with ``NO_COLOR``.
 """
 
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from infrastructure.cli.errors import OutputFailed
+from infrastructure.cli.tables import Grid, plain_lines, print_on_terminal
 from infrastructure.cli.texts import printable
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
-
-PIPE_WIDTH = 1_000_000
 NOTHING = "-"
-
-_STYLES = {
-    **dict.fromkeys(("running", "active", "succeeded", "ok", "ready", "up", "resolved"), "green"),
-    **dict.fromkeys(("paused", "pending", "retrying", "queued", "recovering", "degraded", "warning"), "yellow"),
-    **dict.fromkeys(("failed", "parked", "firing", "unreachable", "terminated", "down", "lost", "critical"), "red"),
-    **dict.fromkeys(("cancelled", "expired", "unknown", "stopped", NOTHING), "dim"),
-}
 
 
 @dataclass(frozen=True)
@@ -38,12 +27,12 @@ class Column:
 
 def print_json(value: object) -> None:
     """Print JSON as the API gave it: its members in its order, ASCII only, so that any terminal and locale shows it."""
-    print(json.dumps(value, indent=2))
+    _write(json.dumps(value, indent=2))
 
 
 def say(text: str) -> None:
     """Print a sentence."""
-    print(printable(text, lines=True))
+    _write(printable(text, lines=True))
 
 
 def note(text: str) -> None:
@@ -66,28 +55,18 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], em
     if not rows:
         note(empty)
         return
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_styled(column.cell(row)) for column in columns))
-    _print(table)
+    cells = [[shown(column.cell(row)) for column in columns] for row in rows]
+    titles = [column.title for column in columns]
+    _print(Grid([titles, *cells], [column.right for column in columns], has_titles=True))
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values, one a line; a list takes a line for each of its items."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    rows = []
     for name, value in facts:
-        lines = value if isinstance(value, list) else [value]
-        for number, line in enumerate(lines or [None]):
-            table.add_row("" if number else name, _styled(line))
-    _print(table)
+        lines = value if isinstance(value, list) and value else [value]
+        rows += [("" if number else name, shown(line)) for number, line in enumerate(lines)]
+    _print(Grid(rows, (False, False), has_names=True))
 
 
 def pick(row: Any, dotted: str) -> Any:
@@ -132,23 +111,17 @@ def amount(value: object, unit: str) -> str:
     return f"{size:.3g} {prefix}{unit}" if size < 1000 else f"{size:.0f} {prefix}{unit}"
 
 
-def _styled(value: object) -> "Text":
-    from rich.text import Text
-
-    text = shown(value)
-    return Text(text, style=_STYLES.get(text.partition(" ")[0], ""))
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console(
-        width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False, emoji=False, soft_wrap=False
-    )
+def _print(grid: Grid) -> None:
+    if not sys.stdout.isatty():
+        _write("\n".join(plain_lines(grid)))
+        return
+    print_on_terminal(grid)
 
 
-def _print(table: Any) -> None:
-    console = _console()
-    with console.capture() as captured:
-        console.print(table)
-    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+def _write(text: str) -> None:
+    try:
+        print(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(why=error.strerror) from error

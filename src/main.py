@@ -1,0 +1,131 @@
+"""The program: settings → container → host, and its commands.
+
+What is heavy is imported where it is used: ``roundsman workers list`` needs no web framework.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infrastructure.cli.app import create_cli
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from infrastructure.program import Program, Role
+    from infrastructure.settings import Settings
+    from infrastructure.web.server import ApiServer
+
+
+def create_app(settings: "Settings | None" = None) -> "FastAPI":
+    """Return the whole program as an ASGI application: its lifespan starts and stops everything.
+
+    For ``uvicorn main:create_app --factory``. Raises ``InvalidSettings`` and what is wrong with job modules.
+    """
+    from infrastructure.program import Program
+    from infrastructure.settings import load_settings
+
+    return _app(Program(settings or load_settings()))
+
+
+def run(role: "Role", host: str | None, port: int | None, data_dir: Path | None, config: Path | None) -> int:
+    """Run the program until Ctrl-C or SIGTERM; return the exit status. Raises what prevents the start."""
+    from infrastructure.program import Program
+    from infrastructure.telemetry.logs import set_up_logging
+
+    settings = _settings(host, port, data_dir, config)
+    set_up_logging(settings.telemetry.log_level, settings.telemetry.log_format)
+    return asyncio.run(_run(Program(settings, role)))
+
+
+def check(role: "Role", host: str | None, port: int | None, data_dir: Path | None, config: Path | None) -> int:
+    """Check settings, job modules and the dependencies of all jobs, opening nothing; raise what is wrong."""
+    from infrastructure.program import Program
+
+    program = Program(_settings(host, port, data_dir, config), role)
+    program.check_jobs()
+    names = ", ".join(sorted(program.registry.definitions))
+    print(f"settings are valid; background jobs: {names}")  # noqa: T201 - what the command is for
+    return 0
+
+
+cli = create_cli(run, check)
+
+
+def _settings(host: str | None, port: int | None, data_dir: Path | None, config: Path | None) -> "Settings":
+    from infrastructure.settings import Settings, load_settings
+
+    settings = load_settings(config)
+    values: dict[str, Any] = settings.model_dump(exclude_unset=True)
+    server = {**values.get("server", {}), **_given(host=host, port=port)}
+    return Settings.model_validate({**values, "server": server, **_given(data_dir=data_dir)})
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _app(program: "Program") -> "FastAPI":
+    from infrastructure.web.app import create_web_app
+
+    @asynccontextmanager
+    async def lifespan(app: "FastAPI") -> AsyncIterator[None]:
+        await program.start()
+        try:
+            yield
+        finally:
+            await program.stop()
+
+    return create_web_app(program.services, program.settings.server, lifespan)
+
+
+async def _run(program: "Program") -> int:
+    from application.tasks import end_task
+    from infrastructure.cli.first_look import FirstLook
+    from infrastructure.program import run_until
+    from infrastructure.web.server import listen, make_server
+
+    stop = asyncio.Event()
+    if program.role == "scheduler":
+        _on_signals(stop, None)
+        await run_until(program, stop)
+        return 0
+    await program.open()  # takes the data directory: a second program ends here
+    try:
+        sockets = listen(program.settings.server)
+    except BaseException:
+        await program.close()
+        raise
+    server = make_server(_app(program))
+    _on_signals(stop, server)
+    try:
+        await program.start()
+        look = FirstLook(program.settings, program.container.events(), sockets[0].getsockname()[1], sys.stdout)
+        showing = asyncio.create_task(look.show(), name="first look")
+        await server.serve(sockets=sockets)
+        await end_task(showing)
+    finally:
+        await program.stop()
+    return 0
+
+
+def _on_signals(stop: asyncio.Event, server: "ApiServer | None") -> None:
+    """End cleanly at the first SIGINT or SIGTERM; the second does not wait for open requests."""
+
+    def end() -> None:
+        if server is not None:
+            server.force_exit = server.should_exit
+            server.should_exit = True
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+
+
+if __name__ == "__main__":
+    cli()

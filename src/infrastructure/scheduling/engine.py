@@ -4,7 +4,9 @@ import asyncio
 import logging
 import os
 import platform
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +23,18 @@ from infrastructure.scheduling.cluster import ClusterScheduler
 from infrastructure.scheduling.tick import Pace, Tick
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EngineCondition:
+    """What health says about an engine."""
+
+    running: bool
+    ticked_s_ago: float | None = None
+    executing: int = 0
+    free_slots: int = 0
+    abandoned_threads: int = 0
+    loop_blocked: bool = False
 
 
 class Engine:
@@ -105,10 +119,18 @@ class Engine:
         await asyncio.gather(*self._parking, return_exceptions=True)
         await self._renewal.stop()
 
-    @property
-    def loop_blocked(self) -> bool:
-        """Whether the event loop does not turn now."""
-        return self._started and self._renewal.loop_blocked
+    def condition(self) -> EngineCondition:
+        """Return how it is doing; any thread may ask."""
+        if not self._started:
+            return EngineCondition(running=False)
+        return EngineCondition(
+            running=True,
+            ticked_s_ago=round(time.monotonic() - self._tick.ticked, 3),
+            executing=len(self.runner.held),
+            free_slots=self.runner.free_slots,
+            abandoned_threads=self.runner.threads.abandoned,
+            loop_blocked=self._renewal.loop_blocked,
+        )
 
     def _may_claim(self) -> bool:
         return not self._draining and not self._renewal.loop_blocked

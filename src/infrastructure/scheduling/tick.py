@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,8 @@ class Tick:
         )
         self._cache: dict[str, CompiledSchedule] = {}
         self._down = False
+        self.ticked = time.monotonic()
+        """When the last whole pass ended, by this machine's monotonic clock."""
         self.claims_left = False
         """Whether ready runs were left at the last claim for want of slots."""
 
@@ -80,6 +83,7 @@ class Tick:
         if self._down:
             log.info("the store is back; the scheduler goes on")
         self._down = False
+        self.ticked = time.monotonic()
         return max(min(*waits, LONGEST_WAIT_S), 0.0)
 
     def close(self) -> None:

@@ -1,0 +1,91 @@
+"""The root container: one small container a feature, composed here and nowhere else."""
+
+import importlib
+from typing import Any
+
+from dependency_injector import containers, providers
+
+from application.runs.registry import JobRegistry
+from domain.errors import RoundsmanError
+from infrastructure.events.bus import RedisEventBus
+from infrastructure.events.options import EventBusOptions
+from infrastructure.monitoring.container import MonitoringContainer
+from infrastructure.redis.connection import RedisStore
+from infrastructure.scheduling.container import SchedulingContainer
+from infrastructure.settings import Settings
+
+OWN_JOB_MODULES = ("application.monitoring.jobs",)
+"""The program's own background jobs; always loaded."""
+
+
+class InvalidContainer(RoundsmanError):
+    """background_jobs.containers names '{name}', which cannot be used: {why}."""
+
+    status = 500
+
+
+def event_bus(store: RedisStore, instance_id: str, settings: Settings) -> RedisEventBus:
+    """Return the event bus, not started."""
+    options = EventBusOptions(events_kept=settings.background_jobs.events_kept)
+    return RedisEventBus(store.command, store.blocking, store.key, instance_id, options)
+
+
+class RootContainer(containers.DeclarativeContainer):
+    """Everything of one process. ``store`` is open, or about to be opened by whoever makes this."""
+
+    settings = providers.Dependency(instance_of=Settings)
+    store = providers.Dependency(instance_of=RedisStore)
+    instance_id = providers.Dependency(instance_of=str)
+    facts = providers.Dependency(instance_of=dict)
+    executes = providers.Dependency(instance_of=bool)
+    is_only_machine = providers.Dependency(instance_of=bool)
+    """Whether no other machine can share the store: it is the embedded one."""
+    schedule_alone: providers.Dependency[Any] = providers.Dependency()
+    """Schedules with connections of its own: for threads while no loop of the program runs."""
+    registry = providers.Dependency(instance_of=JobRegistry)
+    injector: providers.Dependency[Any] = providers.Dependency()
+
+    events = providers.Singleton(event_bus, store, instance_id, settings)
+    scheduling = providers.Container(
+        SchedulingContainer,
+        settings=settings.provided.background_jobs,
+        store=store,
+        instance_id=instance_id,
+        facts=facts,
+        executes=executes,
+        registry=registry,
+        injector=injector,
+        schedule_alone=schedule_alone,
+    )
+    monitoring = providers.Container(
+        MonitoringContainer,
+        settings=settings.provided.monitoring,
+        alert_settings=settings.provided.alerts,
+        events_kept=settings.provided.background_jobs.events_kept,
+        is_only_machine=is_only_machine,
+        store=store,
+        instance_id=instance_id,
+        events=events,
+        tasks=scheduling.bus,
+        task_scheduler=scheduling.scheduler,
+        schedules=scheduling.schedules,
+    )
+
+
+def load_containers(names: tuple[str, ...]) -> list[containers.Container]:
+    """Return an instance of each container named ``module:Name``; raises ``InvalidContainer``."""
+    return [_load_container(name) for name in names]
+
+
+def _load_container(name: str) -> containers.Container:
+    module_name, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except AttributeError:
+        raise InvalidContainer(name=name, why=f"the module has no '{attribute}'") from None
+    except Exception as error:
+        raise InvalidContainer(name=name, why=f"{type(error).__name__}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, containers.DeclarativeContainer)):
+        raise InvalidContainer(name=name, why="it is no class derived from dependency_injector's DeclarativeContainer")
+    made: containers.Container = found()
+    return made

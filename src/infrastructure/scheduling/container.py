@@ -1,0 +1,89 @@
+"""The container of the framework: registry, stores, engine, scheduler and bus."""
+
+from typing import Any
+
+from dependency_injector import containers, providers
+
+from application.runs.injection import Injector
+from application.runs.registry import JobRegistry
+from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
+from infrastructure.redis.connection import RedisStore
+from infrastructure.runs.scripts import Retention
+from infrastructure.runs.store import RedisRunStore
+from infrastructure.scheduling.engine import Engine
+from infrastructure.scheduling.store import RedisJobStore
+from infrastructure.scheduling.tick import Pace
+from infrastructure.settings import BackgroundJobsSettings
+
+
+def retention(settings: BackgroundJobsSettings) -> Retention:
+    """Return what the settings say about keeping."""
+    return Retention(
+        events_kept=settings.events_kept,
+        runs_kept_per_schedule=settings.runs_kept_per_schedule,
+        finished_jobs_kept=settings.finished_jobs_kept,
+        finished_jobs_ttl_s=settings.finished_jobs_ttl_s,
+    )
+
+
+def make_scheduler(
+    registry: JobRegistry,
+    schedules: RedisJobStore,
+    runs: RedisRunStore,
+    engine: Engine,
+    settings: BackgroundJobsSettings,
+    executes: bool,
+) -> BackgroundTaskScheduler:
+    """Return the scheduler; without the engine in a process that only controls."""
+    scheduler = BackgroundTaskScheduler(
+        registry,
+        schedules,
+        runs,
+        engine=engine if executes else None,
+        default_timeout_s=settings.default_timeout_s,
+    )
+    engine.park = scheduler.park
+    return scheduler
+
+
+def make_engine(
+    store: RedisStore,
+    instance_id: str,
+    registry: JobRegistry,
+    injector: Injector,
+    settings: BackgroundJobsSettings,
+    kept: Retention,
+    facts: dict[str, str],
+) -> Engine:
+    """Return the engine, not started."""
+    return Engine(
+        store,
+        instance_id,
+        registry,
+        injector,
+        pace=Pace(lease_ms=round(settings.lease_s * 1000), default_timeout_s=settings.default_timeout_s),
+        retention=kept,
+        concurrency=settings.concurrency,
+        grace_s=settings.shutdown_grace_s,
+        **facts,
+    )
+
+
+class SchedulingContainer(containers.DeclarativeContainer):
+    """Give ``BackgroundTasksBus`` and ``BackgroundTaskScheduler`` to jobs and routes."""
+
+    settings = providers.Dependency(instance_of=BackgroundJobsSettings)
+    store = providers.Dependency(instance_of=RedisStore)
+    instance_id = providers.Dependency(instance_of=str)
+    facts = providers.Dependency(instance_of=dict)
+    executes = providers.Dependency(instance_of=bool)
+    registry = providers.Dependency(instance_of=JobRegistry)
+    injector: providers.Dependency[Injector] = providers.Dependency()
+    schedule_alone: providers.Dependency[Any] = providers.Dependency()
+
+    kept = providers.Singleton(retention, settings)
+    schedules = providers.Singleton(RedisJobStore, store, instance_id, kept)
+    runs = providers.Singleton(RedisRunStore, store, instance_id, kept)
+    engine = providers.Singleton(make_engine, store, instance_id, registry, injector, settings, kept, facts)
+    scheduler = providers.Singleton(make_scheduler, registry, schedules, runs, engine, settings, executes)
+    bus = providers.Singleton(BackgroundTasksBus, scheduler, schedule_alone)

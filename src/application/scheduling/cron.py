@@ -20,7 +20,7 @@ MACROS = {
 HORIZON_YEARS = 41
 """A 29 February on a given weekday comes back within 40 years; what does not fire until then never does."""
 
-PART = re.compile(r"(\*|[0-9a-z]{1,9})(?:-([0-9a-z]{1,9}))?(?:/([0-9]{1,9}))?", re.ASCII)
+PART = re.compile(r"(\*|[0-9a-z]{1,9})(?:-([0-9a-z]{1,9}))?(?:/([0-9]{1,9}))?")
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class CronTimes:
         return self._change_between(before, instant)
 
     def _change_between(self, low: datetime, high: datetime) -> datetime:
-        """Return the instant in (low, high] from which another UTC offset holds."""
+        """Return the instant in (low, high] from which another UTC offset holds, at most a millisecond late."""
         old = self._offset(low)
         while high - low > MILLISECOND:
             middle = low + (high - low) / 2
@@ -97,7 +97,7 @@ class CronTimes:
                 low = middle
             else:
                 high = middle
-        return high.replace(microsecond=0)  # offsets change on whole seconds
+        return high
 
 
 def compile_trigger(descriptor: RecurrentTaskDescriptor, anchor: int) -> Trigger:

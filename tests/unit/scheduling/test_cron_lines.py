@@ -42,6 +42,7 @@ def days_of(weekdays: str) -> list[int]:
         ("fri-tue/2", [TUESDAY, FRIDAY, SUNDAY]),
         ("*/2", [TUESDAY, THURSDAY, SATURDAY, SUNDAY]),
         ("*/7", [SUNDAY]),
+        ("1/3", [MONDAY, THURSDAY]),
         ("2/2", [TUESDAY, THURSDAY, SATURDAY]),
         ("*", [MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY, SATURDAY, SUNDAY]),
     ],

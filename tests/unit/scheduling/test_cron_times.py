@@ -59,6 +59,12 @@ def test_times_that_exist_twice_fire_the_first_time() -> None:
     assert shown("45 1 * * *", LORD_HOWE, CHANGES[LORD_HOWE][1]) == ["01:45+11:00"]
 
 
+def test_in_the_second_hour_what_fired_in_the_first_is_over() -> None:
+    second_quarter_past_two = CHANGES[BERLIN][1] + timedelta(minutes=15)
+    found = CronTimes("30 2 * * *", BERLIN).next_after(ms(second_quarter_past_two))
+    assert found == ms(utc(2026, 10, 26, 1, 30))
+
+
 def test_times_that_one_gap_swallows_fire_once_together() -> None:
     assert shown("0,15,30 2 * * *", BERLIN, CHANGES[BERLIN][0]) == ["03:00+02:00"]
     assert shown("30 2,3 * * *", BERLIN, CHANGES[BERLIN][0]) == ["03:00+02:00", "03:30+02:00"]

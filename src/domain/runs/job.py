@@ -95,7 +95,7 @@ class JobDefinition:
         try:
             return self.data_model.model_validate(data).model_dump_json()
         except ValidationError as error:
-            raise InvalidData(name=self.name, why=describe(error)) from None
+            raise InvalidData(name=self.name, why=describe(error), errors=places(error)) from None
         except ValueError as error:  # what cannot be written as JSON, though the field's type took it
             raise InvalidData(name=self.name, why=str(error)) from None
 
@@ -111,6 +111,11 @@ def describe(error: ValidationError) -> str:
     """Say each wrong field in one line, without the value: it may be a secret."""
     lines = (f"{'.'.join(str(part) for part in item['loc']) or 'data'}: {item['msg']}" for item in error.errors())
     return "; ".join(lines)
+
+
+def places(error: ValidationError) -> list[dict[str, Any]]:
+    """Return the same as data: where, and what is wrong."""
+    return [{"loc": list(item["loc"]), "msg": item["msg"]} for item in error.errors()]
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(dataclasses.field,))

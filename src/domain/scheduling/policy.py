@@ -16,7 +16,10 @@ def aware_utc(moment: datetime) -> datetime:
     """Refuse a naive time and move any other to UTC."""
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise ValueError("the time has no timezone; add one, for example '2026-11-22T08:00:00Z'")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time is too far away to be told in UTC") from None
 
 
 UtcDatetime = Annotated[datetime, AfterValidator(aware_utc)]

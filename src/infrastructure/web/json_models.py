@@ -3,11 +3,17 @@
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.json_schema import SkipJsonSchema
 
 T = TypeVar("T")
 
-LeftOut = Annotated[T | SkipJsonSchema[None], Field(json_schema_extra=lambda schema: schema.pop("default", None))]
+def _show_no_null(schema: dict[str, Any]) -> None:
+    """Leave null and the default out of a field's schema: it is either there with a value or not there."""
+    schema.pop("default", None)
+    parts = [part for part in schema.pop("anyOf", ()) if part != {"type": "null"}]
+    schema.update(parts[0] if len(parts) == 1 else {"anyOf": parts})
+
+
+LeftOut = Annotated[T | None, Field(json_schema_extra=_show_no_null)]
 """A field that may be left out, and is None then."""
 
 

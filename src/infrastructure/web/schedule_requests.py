@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import Field, Strict, ValidationError, model_validator
@@ -21,6 +22,7 @@ IN_REQUEST: dict[tuple[str | int, ...], tuple[str, ...]] = {
 }
 """Where a field of a descriptor stands in a request."""
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CRON = {"cron": "0 6 * * 1-5", "timezone": "Europe/Brussels"}
 POLICY = {"overlap": "skip", "catch_up": "one", "jitter_s": 30, "timeout_s": 600}
 REQUEST = {"id": "nightly-report", "name": "Report", "data": {"team": "ops"}, "trigger": CRON, "policy": POLICY}
@@ -107,8 +109,8 @@ class BackfillRequest(Body):
 
     model_config = example({"since": "2026-11-20T00:00:00Z", "until": "2026-11-22T00:00:00Z"})
 
-    since: UtcDatetime
-    until: UtcDatetime
+    since: Annotated[UtcDatetime, Field(ge=EPOCH)]
+    until: Annotated[UtcDatetime, Field(ge=EPOCH)]
 
 
 @contextmanager

@@ -55,11 +55,13 @@ class NotificationSender:
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         stop_grace_s: float = SEND_TIMEOUT_S,
+        poll_s: float = POLL_S,
     ) -> None:
         self._outbox = outbox
         self._channels = {channel.name: channel for channel in channels}
         self._now = now
         self._stop_grace_s = stop_grace_s
+        self._poll_s = poll_s
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.counters = SenderCounters()
@@ -100,7 +102,7 @@ class NotificationSender:
             self._news.clear()
             if not await self._round() and self._task is not None:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), POLL_S)
+                    await asyncio.wait_for(self._news.wait(), self._poll_s)
 
     async def _round(self) -> int:
         try:

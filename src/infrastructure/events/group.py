@@ -46,6 +46,8 @@ class GroupSubscription(RedisSubscription):
         self._custody = Custody(membership, options.visibility_s, Recovery(f"{self.name} (keeping)", condition))
         self._begin = dict.fromkeys(membership.families, "0" if from_start else "$")
         self._waiting: dict[Mark, float] = {}
+        self._reasons: dict[Mark, str] = {}
+        """Why entries are to be parked that the store did not park yet."""
         self._next_round = 0.0
 
     @property
@@ -92,8 +94,11 @@ class GroupSubscription(RedisSubscription):
         ripe = [mark for mark, due in self._waiting.items() if due <= now]
         if ripe:
             found, trimmed = await self._membership.retake(ripe)
+            still_ours = {delivery.mark for delivery in found}
             for mark in ripe:
                 del self._waiting[mark]
+                if mark not in still_ours:
+                    self._reasons.pop(mark, None)
         elif now >= self._next_round:
             found, trimmed = await self._membership.reclaim()
             found = [item for item in found if not self._custody.holds(item.mark) and item.mark not in self._waiting]
@@ -185,10 +190,12 @@ class GroupSubscription(RedisSubscription):
         try:
             parked = await self._membership.park(delivery, reason[:REASON_MAX_LENGTH])
         except Exception:
-            log.exception("%s could not park entry %s, tried again", self.name, delivery.entry.raw_id)
+            log.exception("%s could not park entry %s: tried again", self.name, delivery.entry.raw_id.decode())
+            self._reasons[delivery.mark] = reason
             self._postpone(delivery, self._options.retry_delay(delivery.tries))
             return
         self._custody.drop(delivery.mark)
+        self._reasons.pop(delivery.mark, None)
         if parked:
             self._counters.parked += 1
             entry_id = delivery.entry.raw_id.decode()

@@ -61,17 +61,19 @@ def judge(at: Position, read: Sequence[StreamId], extent: Extent) -> Verdict:
     """Return the true position before ``read``, the entries that followed ``at``, and whether some are missing there.
 
     ``extent`` was asked for after ``read`` arrived, so that some of ``read`` may be trimmed by now. If all of them are,
-    the loss cannot be counted yet, and the verdict on the next batch tells it.
+    and more entries have come, the loss cannot be counted yet, and the verdict on the next batch tells it.
     """
     if not read:
         return _judge_idle(at, extent)
     if at.ordinal + len(read) > extent.added:
         # Fewer entries than were seen: the store went back in time or was emptied. Nobody can say what is missing.
         return Verdict(Position(at.id, max(extent.added - len(read), 0)), is_gap=True, lost=None)
-    if extent.trimmed <= at.ordinal or extent.first is None or read[-1] < extent.first:
+    if read[-1] == extent.last:
+        ordinal = extent.added - len(read)
+    elif extent.trimmed > at.ordinal and extent.first is not None and read[-1] >= extent.first:
+        ordinal = extent.trimmed - bisect_left(read, extent.first)
+    else:
         return Verdict(at)
-    kept_from = bisect_left(read, extent.first)
-    ordinal = extent.trimmed - kept_from
     return Verdict(Position(at.id, ordinal), ordinal > at.ordinal, max(ordinal - at.ordinal, 0))
 
 

@@ -44,18 +44,23 @@ def read_problem(problem: dict[str, Any]) -> str:
     detail, title = problem.get("detail"), problem.get("title")
     first = next((text for text in (detail, title) if isinstance(text, str) and text.strip()), "")
     errors = problem.get("errors")
-    fields = [_field(error) for error in errors] if isinstance(errors, list) else []
-    return "\n".join([" ".join(first.split()), *(f"  {field}" for field in fields if field not in first)]).strip("\n")
+    said = " ".join(first.split())
+    found = [_field(error) for error in errors] if isinstance(errors, list) else []
+    # The server's own sentence names the first fields already, by their path or by their last name.
+    lines = [f"  {where}: {what}" if where else f"  {what}" for where, what in found if not _is_told(where, what, said)]
+    return "\n".join([said, *lines]).strip("\n")
 
 
-def _field(error: Any) -> str:
+def _field(error: Any) -> tuple[str, str]:
     if not isinstance(error, dict):
-        return str(error)
-    where = next((error[name] for name in ("field", "pointer", "loc", "name") if error.get(name)), None)
-    what = next((error[name] for name in ("detail", "message", "msg", "reason") if error.get(name)), "is wrong")
-    if isinstance(where, list):
-        where = ".".join(str(part) for part in where)
-    return f"{where}: {what}" if where else str(what)
+        return "", str(error)
+    where = next((error[name] for name in ("loc", "pointer", "field", "name") if error.get(name)), "")
+    what = next((error[name] for name in ("msg", "detail", "message", "reason") if error.get(name)), "is wrong")
+    return ".".join(str(part) for part in where) if isinstance(where, list) else str(where), str(what)
+
+
+def _is_told(where: str, what: str, said: str) -> bool:
+    return f"{where.rpartition('.')[2]}: {what}" in said
 
 
 def _with_hint(response: "httpx2.Response", text: str, has_key: bool) -> str:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -171,6 +170,8 @@ class ApiClient:
 
 
 def _http_client(address: Address, key: str | None, timeout_s: float) -> "httpx2.Client":
+    import ssl
+
     import httpx2
 
     headers = {"Accept": "application/json"}

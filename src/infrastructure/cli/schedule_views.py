@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from infrastructure.cli.answers import Answer
 from infrastructure.cli.output import Column, field, pick, say, shown
 from infrastructure.cli.times import describe_duration, describe_moment, read_moment
 
@@ -17,7 +18,7 @@ def schedule_columns(now: datetime) -> list[Column]:
         Column("JOB", field("name")),
         Column("WHEN", lambda row: describe_trigger(pick(row, "trigger"))),
         Column("STATUS", field("status")),
-        Column("NEXT FIRE", lambda row: describe_moment(pick(row, "next_run_time") or pick(row, "next_fire"), now)),
+        Column("NEXT FIRE", lambda row: describe_moment(pick(row, "next_run_time"), now)),
         Column("LAST FIRE", lambda row: describe_moment(pick(row, "last_fire"), now)),
         Column("LAST OUTCOME", field("last_outcome")),
     ]
@@ -32,8 +33,8 @@ def schedule_facts(schedule: Row, now: datetime) -> list[tuple[str, object]]:
         ("When", describe_trigger(schedule.get("trigger"))),
         ("Policy", _pairs(schedule.get("policy"))),
         ("Status", schedule.get("status")),
-        ("Paused", _standing(schedule.get("paused"), now)),
-        ("Parked", _standing(schedule.get("parked"), now)),
+        ("Paused", describe_rest(schedule.get("paused"), now)),
+        ("Parked", describe_rest(schedule.get("parked"), now)),
         ("Created", describe_moment(schedule.get("created_at"), now)),
         ("Next due", describe_moment(schedule.get("next_fire"), now)),
         ("Next fire", describe_moment(schedule.get("next_run_time"), now)),
@@ -82,6 +83,13 @@ def describe_trigger(trigger: object) -> str | None:
     return None if trigger is None else shown(trigger)
 
 
+def describe_put(answer: Answer, now: datetime) -> str:
+    """Say what ``schedules add`` did. The API does not tell a changed schedule from one that was like this already."""
+    done = "is new" if answer.status == 201 else "was there, and is now as you said"
+    coming = describe_moment(answer.body.get("next_run_time"), now)
+    return f"{shown(answer.body.get('id'))} {done}. Next fire: {coming}"
+
+
 def say_stopped(first: str, answer: Row) -> None:
     """Say what was stopped, what was told to end, and what still runs."""
     running, cancelled = _names(answer.get("running")), _names(answer.get("cancelled"))
@@ -122,7 +130,7 @@ def _pairs(values: object) -> list[str]:
     return [f"{name}: {shown(value)}" for name, value in values.items() if value is not None]
 
 
-def _standing(note: object, now: datetime) -> str | None:
+def describe_rest(note: object, now: datetime) -> str | None:
     """Return when, by whom and why a schedule rests."""
     if not isinstance(note, Mapping):
         return shown(note) if note else None

@@ -111,9 +111,7 @@ def add(
         if as_json:
             print_json(answer.body)
         else:
-            done = "Made" if answer.status == 201 else "Changed"
-            coming = describe_moment(answer.body.get("next_fire"), client.now)
-            say(f"{done} {shown(answer.body.get('id'))}. Next fire: {coming}")
+            say(views.describe_put(answer, client.now))
 
 
 @schedules.command()

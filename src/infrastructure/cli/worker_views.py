@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from infrastructure.cli.answers import Answer
-from infrastructure.cli.output import Column, amount, field, percent, pick, shown
+from infrastructure.cli.output import NOTHING, Column, amount, field, percent, pick, shown
+from infrastructure.cli.schedule_views import describe_rest, describe_trigger
 from infrastructure.cli.times import describe_duration, describe_moment
 
 Row = Mapping[str, Any]
@@ -42,7 +43,7 @@ def worker_facts(worker: Row, now: datetime) -> list[tuple[str, object]]:
         ("Because", worker.get("status_reason")),
         ("Registered", describe_moment(worker.get("created_at"), now)),
         ("Monitoring", describe_monitoring(monitoring)),
-        ("Next look", describe_moment(pick(monitoring, "next_run_time"), now)),
+        *_monitoring_facts(monitoring, now),
         ("Last sample", describe_moment(pick(worker, "last_sample.observed_at"), now)),
         *_metric_facts(worker.get("last_sample")),
     ]
@@ -65,15 +66,12 @@ def sample_columns(now: datetime) -> list[Column]:
 
 
 def describe_monitoring(monitoring: object) -> str | None:
-    """Return ``every 5 s``, ``*/5 * * * * (Europe/Brussels)``, ``every 5 s, paused``; None when it is not watched."""
+    """Return ``every 5 s``, ``*/5 * * * * (UTC)``, ``every 5 s, paused``; None when it is not watched."""
     if not isinstance(monitoring, Mapping):
         return None
-    interval, cron = monitoring.get("interval_s"), monitoring.get("cron")
-    rhythm = f"every {describe_duration(interval)}" if isinstance(interval, int | float) else shown(cron)
-    standing = monitoring.get("status", monitoring.get("state"))
-    if monitoring.get("paused") and standing is None:
-        standing = "paused"
-    return f"{rhythm}, {standing}" if standing not in (None, "active") else rhythm
+    standing = monitoring.get("status")
+    rhythm = describe_trigger(monitoring) or NOTHING
+    return rhythm if standing in (None, "active") else f"{rhythm}, {standing}"
 
 
 def describe_put(worker_id: str, answer: Answer, now: datetime) -> str:
@@ -82,6 +80,19 @@ def describe_put(worker_id: str, answer: Answer, now: datetime) -> str:
     coming = describe_moment(answer.body.get("next_run_time"), now)
     next_look = "" if coming == "-" else f" Next look: {coming}."
     return f"{first} {worker_id}: {describe_monitoring(answer.body)}.{next_look}"
+
+
+def _monitoring_facts(monitoring: object, now: datetime) -> list[tuple[str, object]]:
+    if not isinstance(monitoring, Mapping):
+        return []
+    return [
+        ("Paused", describe_rest(monitoring.get("pause"), now)),
+        ("Parked", monitoring.get("parked_reason")),
+        ("Next look", describe_moment(monitoring.get("next_run_time"), now)),
+        ("Last look", describe_moment(monitoring.get("last_run_time"), now)),
+        ("Last outcome", monitoring.get("last_outcome")),
+        ("Last error", monitoring.get("last_error")),
+    ]
 
 
 def _metric_facts(sample: object) -> list[tuple[str, object]]:

@@ -16,6 +16,7 @@ from infrastructure.cli.options import (
     Limit,
     NewId,
     Since,
+    Timezone,
     Until,
     WorkerId,
     api,
@@ -23,6 +24,9 @@ from infrastructure.cli.options import (
 )
 from infrastructure.cli.output import print_facts, print_json, say, show_page, shown
 from infrastructure.cli.schedule_views import say_stopped
+from infrastructure.cli.times import parse_moment
+
+RECENT = "15m"
 
 workers = typer.Typer(
     rich_markup_mode=None,
@@ -95,6 +99,7 @@ def monitor(
     worker_id: WorkerId,
     interval: Interval = None,
     cron: Cron = None,
+    timezone: Timezone = None,
     paused: Annotated[bool | None, typer.Option("--pause/--resume", help="Let it rest, or let it go on.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -111,9 +116,8 @@ def monitor(
     if interval is not None and cron is not None:
         raise WrongInput(what="--interval and --cron", why="give one of them")
     with api(ctx) as client:
-        answer = client.put(
-            path("workers", worker_id, "monitoring"), given(interval_s=interval, cron=cron, paused=paused)
-        )
+        body = given(interval_s=interval, cron=cron, timezone=timezone, paused=paused)
+        answer = client.put(path("workers", worker_id, "monitoring"), body)
         if as_json:
             print_json(answer.body)
         else:
@@ -163,13 +167,17 @@ def metrics(
     limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the samples of a worker, oldest first.
+    """Show the samples of a worker, oldest first: those of the last 15 minutes, unless --since or --until is given.
 
     \b
     Examples:
-      roundsman workers metrics build --since 10m
+      roundsman workers metrics build
       roundsman workers metrics build --since 1h --json | jq '.items[].metrics.cpu_utilization'
     """
+    if since is None and until is None:
+        since = parse_moment(RECENT)
     with api(ctx) as client:
         page = client.pages(path("workers", worker_id, "metrics"), limit, since=since, until=until)
-        show_page(page, as_json, views.sample_columns(client.now), "No samples in that time.")
+        show_page(
+            page, as_json, views.sample_columns(client.now), "No samples in that time; --since 1d looks further back."
+        )

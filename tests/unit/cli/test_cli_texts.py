@@ -88,15 +88,18 @@ def test_a_problem_is_read_with_each_wrong_field() -> None:
     found = read_problem(
         {
             "title": "Invalid request",
-            "detail": "The request is not valid. body.name: Field required",
+            "detail": "The request is not valid. body.name: Field required; label: too long. At most 5.0",
             "errors": [
                 {"loc": ["body", "name"], "msg": "Field required"},
+                {"loc": ["body", "data", "label"], "msg": "too long. At most 5.0"},
+                {"loc": ["body", "data", "size"], "msg": "at most 5.0"},
                 {"loc": ["body", "items", 0], "msg": "too large"},
             ],
         }
     )
     assert found.splitlines() == [
-        "The request is not valid. body.name: Field required",
+        "The request is not valid. body.name: Field required; label: too long. At most 5.0",
+        "  body.data.size: at most 5.0",
         "  body.items.0: too large",
     ]
 

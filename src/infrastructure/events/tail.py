@@ -125,6 +125,7 @@ class Tails:
         self.condition = condition
         self._tails = {family: Tail(family, streams, condition) for family in FAMILIES}
         self._feeds: set[Feed] = set()
+        self._endings: set[asyncio.Task[None]] = set()
         self.running = False
 
     def start(self) -> None:
@@ -138,6 +139,8 @@ class Tails:
             await tail.stop()
         for feed in self._feeds:
             feed.wake()
+        if self._endings:
+            await asyncio.wait(self._endings)
 
     def attach(self, feed: Feed) -> None:
         """Begin to serve a new feed, which is behind in all its families."""
@@ -146,8 +149,14 @@ class Tails:
             self._tails[family].add(feed)
 
     async def detach(self, feed: Feed) -> None:
-        """Serve a feed no longer."""
+        """Serve a feed no longer. Goes through even if the caller is cancelled at each await, as in anyio's scopes."""
         self._feeds.discard(feed)
+        ending = asyncio.create_task(self._remove(feed), name="events: end of a listener")
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+        await asyncio.shield(ending)
+
+    async def _remove(self, feed: Feed) -> None:
         for family in feed.topics.families:
             await self._tails[family].remove(feed)
 

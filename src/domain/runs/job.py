@@ -5,36 +5,38 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel
 
-from domain.runs.errors import InvalidData, JobDefinitionError
+from domain.runs import payload
+from domain.runs.errors import JobDefinitionError
+from domain.runs.fields import DependencySpec, Inject, Injected, split
+from domain.runs.payload import describe, places
 from domain.runs.retry import RetryPolicy
 from domain.runs.run import lane_of
 
+__all__ = [
+    "BackgroundJob",
+    "DependencySpec",
+    "Inject",
+    "Injected",
+    "JobDefinition",
+    "RecurrentBackgroundJob",
+    "ScheduledBackgroundJob",
+    "backgroundjob",
+    "describe",
+    "places",
+]
+
 TaskType = Literal["recurrent", "scheduled"]
+Takes = Literal["nothing", "positional", "keyword"]
+"""How a body takes its context."""
+
+NAME_LIMIT = 200
+LONGEST_TIMEOUT_S = 366 * 86_400.0
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Inject:
-    """Mark a field as a dependency; ``provider`` names one where the type alone is ambiguous."""
-
-    provider: str | None = None
-
-
-Injected = Annotated[T, Inject()]
-"""``clock: Injected[Clock]`` asks for a ``Clock`` from the containers, anew for every run."""
-
-
-@dataclass(frozen=True)
-class DependencySpec:
-    """One dependency of a job class."""
-
-    type: Any
-    provider: str | None = None
 
 
 class BackgroundJob:
@@ -79,6 +81,7 @@ class JobDefinition:
     timeout_s: float | None
     data_model: type[BaseModel]
     dependencies: dict[str, DependencySpec]
+    takes: Takes = "positional"
 
     @property
     def lane(self) -> str:
@@ -92,30 +95,11 @@ class JobDefinition:
 
     def dump(self, data: dict[str, Any]) -> str:
         """Validate ``data`` and return its canonical JSON; raise ``InvalidData`` naming each wrong field."""
-        try:
-            return self.data_model.model_validate(data).model_dump_json()
-        except ValidationError as error:
-            raise InvalidData(name=self.name, why=describe(error), errors=places(error)) from None
-        except ValueError as error:  # what cannot be written as JSON, though the field's type took it
-            raise InvalidData(name=self.name, why=str(error)) from None
+        return payload.dump(self.data_model, self.name, data)
 
     def load(self, data: str) -> dict[str, Any]:
         """Return the field values of stored ``data``; raise ``InvalidData`` when this class does not take it."""
-        try:
-            return self.data_model.model_validate_json(data).__dict__
-        except ValidationError as error:
-            raise InvalidData(name=self.name, why=describe(error)) from None
-
-
-def describe(error: ValidationError) -> str:
-    """Say each wrong field in one line, without the value: it may be a secret."""
-    lines = (f"{'.'.join(str(part) for part in item['loc']) or 'data'}: {item['msg']}" for item in error.errors())
-    return "; ".join(lines)
-
-
-def places(error: ValidationError) -> list[dict[str, Any]]:
-    """Return the same as data: where, and what is wrong."""
-    return [{"loc": list(item["loc"]), "msg": item["msg"]} for item in error.errors()]
+        return payload.load(self.data_model, self.name, data)
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(dataclasses.field,))
@@ -135,67 +119,98 @@ def backgroundjob(
     """
 
     def decorate(cls: type[T]) -> type[T]:
-        _check_body(cls, task_type)
+        takes = _check_body(cls, task_type)
+        _check_bases(cls)
         if "__dataclass_fields__" not in cls.__dict__:
-            cls = dataclass(kw_only=True, slots=slots)(cls)
+            cls = _dataclass(cls, slots)
         job: Any = cls
-        job.__definition__ = _define(job, task_type, name or cls.__name__, version, retry or RetryPolicy(), timeout_s)
-        job.__dependencies__ = {field: spec.type for field, spec in job.__definition__.dependencies.items()}
+        named = cls.__name__ if name is None else name
+        _check_options(named, version, retry, timeout_s)
+        fields = split(cls, named)
+        job.__definition__ = JobDefinition(
+            cls=job,
+            name=named,
+            task_type=task_type,
+            version=version,
+            retry=retry or RetryPolicy(),
+            timeout_s=timeout_s,
+            data_model=payload.model_of(named, fields.data),
+            dependencies=fields.dependencies,
+            takes=takes,
+        )
+        job.__dependencies__ = {field: spec.type for field, spec in fields.dependencies.items()}
         return cls
 
     return decorate
 
 
-def _check_body(cls: type, task_type: str) -> None:
-    bases = {"recurrent": (RecurrentBackgroundJob, "run_every"), "scheduled": (ScheduledBackgroundJob, "run_at")}
-    if task_type not in bases:
-        raise JobDefinitionError(job=cls.__name__, why=f"task_type is {task_type!r}; use 'recurrent' or 'scheduled'")
-    base, body = bases[task_type]
-    if not issubclass(cls, base):
-        raise JobDefinitionError(job=cls.__name__, why=f"a {task_type} job must derive from {base.__name__}")
-    if getattr(cls, body) is getattr(base, body):
-        raise JobDefinitionError(job=cls.__name__, why=f"it does not define {body}")
+def _check_bases(cls: type) -> None:
+    """Refuse fields of a base that is no dataclass: Python would leave them out without a word."""
+    for base in cls.__mro__[1:]:
+        if issubclass(base, BackgroundJob) and "__dataclass_fields__" not in base.__dict__:
+            names = [name for name, hint in inspect.get_annotations(base).items() if _is_field(name, hint)]
+            if names:
+                why = f"its base {base.__name__} has fields ({', '.join(names)}); put @dataclass(kw_only=True) above it"
+                raise JobDefinitionError(job=cls.__name__, why=why)
 
 
-def _define(
-    cls: type[BackgroundJob], task_type: TaskType, name: str, version: int, retry: RetryPolicy, timeout_s: float | None
-) -> JobDefinition:
-    if not name.isidentifier():
-        raise JobDefinitionError(job=name, why="its name must be a Python identifier, as it is part of keys and lanes")
-    if version < 1:
-        raise JobDefinitionError(job=name, why=f"its version is {version}; versions begin with 1")
-    data, dependencies = _split(cls, name)
-    model = create_model(f"{name}Data", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **data)
-    return JobDefinition(cls, name, task_type, version, retry, timeout_s, model, dependencies)
+def _is_field(name: str, hint: Any) -> bool:
+    return hint is not dataclasses.KW_ONLY and not name.startswith("__") and "ClassVar" not in str(hint)
 
 
-def _split(cls: type[BackgroundJob], name: str) -> tuple[dict[str, Any], dict[str, DependencySpec]]:
+def _dataclass(cls: type[T], slots: bool) -> type[T]:
     try:
-        hints = get_type_hints(cls, include_extras=True)
-    except NameError as error:
-        raise JobDefinitionError(
-            job=name, why=f"an annotation does not resolve: {error}. Import it at module level"
-        ) from error
-    data: dict[str, Any] = {}
-    dependencies: dict[str, DependencySpec] = {}
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # a dataclass by now
-        hint = hints[field.name]
-        if (mark := _inject_mark(hint)) is not None:
-            dependencies[field.name] = DependencySpec(get_args(hint)[0], mark.provider)
-        elif field.init:
-            data[field.name] = (hint, _default(field))
-    return data, dependencies
+        return dataclass(kw_only=True, slots=slots)(cls)
+    except (TypeError, ValueError) as error:  # a mutable default, a frozen parent …
+        raise JobDefinitionError(job=cls.__name__, why=f"it is no dataclass: {error}") from error
 
 
-def _inject_mark(hint: Any) -> Inject | None:
-    if get_origin(hint) is not Annotated:
-        return None
-    return next((part for part in get_args(hint)[1:] if isinstance(part, Inject)), None)
+def _check_options(name: Any, version: Any, retry: Any, timeout_s: Any) -> None:
+    if not isinstance(name, str) or not name.isidentifier() or len(name) > NAME_LIMIT:
+        why = (
+            f"its name must be a Python identifier of at most {NAME_LIMIT} characters, as it is part of keys and lanes"
+        )
+        raise JobDefinitionError(job=name, why=why)
+    if type(version) is not int or version < 1:
+        raise JobDefinitionError(job=name, why=f"its version is {version!r}; versions are whole numbers from 1 on")
+    if not (retry is None or isinstance(retry, RetryPolicy)):
+        raise JobDefinitionError(job=name, why=f"retry is {retry!r}; write retry=RetryPolicy(max_retries=…)")
+    if timeout_s is not None and not (isinstance(timeout_s, int | float) and 0 < timeout_s <= LONGEST_TIMEOUT_S):
+        raise JobDefinitionError(job=name, why=f"timeout_s is {timeout_s!r}; give seconds above 0 and up to a year")
 
 
-def _default(field: "dataclasses.Field[Any]") -> Any:
-    if field.default is not dataclasses.MISSING:
-        return field.default
-    if field.default_factory is not dataclasses.MISSING:
-        return Field(default_factory=field.default_factory)
-    return ...
+def _check_body(cls: Any, task_type: Any) -> Takes:
+    """Return how the body takes its context; refuse a class whose body could never be called."""
+    bases = {"recurrent": (RecurrentBackgroundJob, "run_every"), "scheduled": (ScheduledBackgroundJob, "run_at")}
+    called = getattr(cls, "__name__", repr(cls))
+    if task_type not in bases:
+        raise JobDefinitionError(job=called, why=f"task_type is {task_type!r}; use 'recurrent' or 'scheduled'")
+    base, name = bases[task_type]
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise JobDefinitionError(job=called, why=f"a {task_type} job must derive from {base.__name__}")
+    body = inspect.getattr_static(cls, name)
+    if body is inspect.getattr_static(base, name):
+        raise JobDefinitionError(job=called, why=f"it does not define {name}")
+    if isinstance(body, staticmethod | classmethod) or not callable(body):
+        raise JobDefinitionError(job=called, why=f"{name} must be a plain method")
+    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
+        raise JobDefinitionError(job=called, why=f"{name} yields; a body returns its result, once")
+    try:
+        return _takes(body)
+    except TypeError as error:
+        raise JobDefinitionError(job=called, why=f"{name} {error}") from None
+
+
+def _takes(body: Callable[..., Any]) -> Takes:
+    """Tell how a body takes its context; raise ``TypeError`` for one that asks for something else."""
+    parameters = list(inspect.signature(body).parameters.values())[1:]  # without self
+    positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    keywords = [one for one in parameters if one.kind is one.KEYWORD_ONLY]
+    others = [one.name for one in [*positional[1:], *keywords] if one.default is one.empty and one.name != "ctx"]
+    if positional and positional[0].default is not inspect.Parameter.empty and positional[0].name != "ctx":
+        others.append(positional[0].name)
+    if others:
+        raise TypeError(f"asks for {', '.join(others)}; it is given ctx or nothing. Data and dependencies are fields")
+    if positional or any(one.kind is one.VAR_POSITIONAL for one in parameters):
+        return "positional"
+    return "keyword" if any(one.name == "ctx" for one in keywords) else "nothing"

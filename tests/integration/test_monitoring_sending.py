@@ -76,9 +76,12 @@ async def test_what_is_leased_is_nobody_elses_until_the_lease_ends(monitor: Moni
     box = outbox(monitor)
     (leased,) = await box.take(10, 30)
     assert await box.take(10, 30) == []
+    await put(monitor, message("resolved"))
+    assert await box.take(10, 30) == [], "a message that joins the lane does not end its lease"
     assert await box.done(leased)
     assert not await box.done(leased)
-    assert await box.take(10, 30) == []
+    (following,) = await box.take(10, 30)
+    assert following.notification.kind == "resolved"
 
 
 async def test_a_sender_that_died_is_replaced_when_its_lease_ends(monitor: Monitor) -> None:

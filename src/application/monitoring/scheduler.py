@@ -1,6 +1,5 @@
 """Start, stop, change and show the monitoring of workers: one schedule a worker, with an id that follows from it."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from application.monitoring.rhythm import job_id
 from application.monitoring.stores import Samples, Workers
 from application.monitoring.views import Monitoring, MonitoringPage, MonitoringRequest
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler, RecurrentTaskDescriptor
+from application.scheduling.store import ScheduleStore
+from application.scheduling.views import schedule as schedule_view
 from domain.monitoring.errors import InvalidMonitoring, NotMonitored, WorkerNotFound
 from domain.monitoring.worker import Worker
 from domain.runs.job import describe
@@ -47,6 +48,7 @@ class WorkerMonitoringScheduler:
         alerts: AlertEngine,
         bus: BackgroundTasksBus,
         scheduler: BackgroundTaskScheduler,
+        schedules: ScheduleStore,
         *,
         default_interval_s: float = 5.0,
     ) -> None:
@@ -55,6 +57,7 @@ class WorkerMonitoringScheduler:
         self._alerts = alerts
         self._bus = bus
         self._scheduler = scheduler
+        self._schedules = schedules
         self._default_interval_s = default_interval_s
 
     async def start(self, worker_id: str, request: MonitoringRequest | None = None) -> Started:
@@ -113,11 +116,18 @@ class WorkerMonitoringScheduler:
 
     async def of(self, worker_ids: Sequence[str]) -> list[Monitoring | None]:
         """Return how each of some workers is monitored, None where it is not."""
-        infos = await asyncio.gather(*(self._info(worker_id) for worker_id in worker_ids))
-        return [
-            None if info is None else Monitoring.of(worker_id, info)
-            for worker_id, info in zip(worker_ids, infos, strict=True)
-        ]
+        # One after another: a page of workers must not take every connection that there is.
+        found = [(worker_id, await self._schedules.get(job_id(worker_id))) for worker_id in worker_ids]
+        stored = {worker_id: one for worker_id, one in found if one is not None}
+        if not stored:
+            return [None] * len(worker_ids)
+        ids = [job_id(worker_id) for worker_id in stored]
+        counted, running = await self._schedules.statistics(ids), await self._schedules.executing(ids)
+        known = {
+            worker_id: Monitoring.of(worker_id, schedule_view(job_id(worker_id), one, statistics, runs))
+            for (worker_id, one), statistics, runs in zip(stored.items(), counted, running, strict=True)
+        }
+        return [known.get(worker_id) for worker_id in worker_ids]
 
     async def list(self, limit: int = 50, cursor: str = "") -> MonitoringPage:
         """Return monitored workers, those whose ids sort after ``cursor``."""

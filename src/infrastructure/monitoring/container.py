@@ -96,6 +96,7 @@ class MonitoringContainer(containers.DeclarativeContainer):
         alert_engine,
         tasks,
         task_scheduler,
+        schedules,
         default_interval_s=settings.provided.interval_s,
     )
     registry = providers.Singleton(WorkerRegistry, workers, samples, metrics_providers, monitoring, alert_engine)

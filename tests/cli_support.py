@@ -85,7 +85,7 @@ def environment(url: str | None = None, extra: dict[str, str] | None = None) -> 
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("ROUNDSMAN_") and not name.lower().endswith("_proxy") and "COLOR" not in name
+        if not name.startswith(("ROUNDSMAN_", "PYTHON")) and not name.lower().endswith("_proxy") and "COLOR" not in name
     }
     return {**kept, **({"ROUNDSMAN_URL": url} if url else {}), **(extra or {})}
 

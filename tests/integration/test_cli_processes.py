@@ -62,9 +62,10 @@ def test_help_and_version_load_neither_http_nor_tables() -> None:
         assert not loaded & {"httpx2", "httpcore2", "rich", "fastapi", "redis", "apscheduler", "dependency_injector"}
 
 
-def test_a_pipe_that_is_closed_early_is_silent() -> None:
+@pytest.mark.parametrize("env", [{}, {"PYTHONUNBUFFERED": "1"}])
+def test_a_pipe_that_is_closed_early_is_silent(env: dict[str, str]) -> None:
     for flags in ([], ["--json"]):
-        with scripted(MANY) as server, start("workers", "list", *flags, url=server.url) as process:
+        with scripted(MANY) as server, start("workers", "list", *flags, url=server.url, env=env) as process:
             assert process.stdout is not None
             assert process.stderr is not None
             process.stdout.read(10)
@@ -81,6 +82,16 @@ def test_a_full_disk_is_told_once(reply: Reply) -> None:
         _, err = process.communicate()
     assert process.returncode == 1
     assert err == b"Error: The output could not be written: No space left on device.\n"
+
+
+def test_a_pipe_that_was_closed_before_anything_is_silent() -> None:
+    with scripted(Reply({"items": [{"id": "w1"}], "next_cursor": None})) as server:
+        reading, writing = os.pipe()
+        os.close(reading)
+        process = start("workers", "list", url=server.url, stdout=writing)
+        os.close(writing)
+        _, err = process.communicate()
+    assert (process.returncode, err) == (1, b"")
 
 
 def test_in_a_pipe_lines_are_whole_and_plain() -> None:

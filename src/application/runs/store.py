@@ -52,6 +52,10 @@ class RunStore(Protocol):
         """Cancel runs; return the status each had ('' for one that is not there)."""
         ...
 
+    async def unpark(self, job_id: str) -> list[str]:
+        """Let the parked runs of a schedule, or a parked one-shot, go on; return them."""
+        ...
+
     async def get(self, run_id: str) -> RunRecord | None:
         """Return one run, also a settled one-shot that is still kept."""
         ...

@@ -16,7 +16,7 @@ from application.scheduling.one_shots import OneShots
 from application.scheduling.store import Change, Changed, ScheduleStore, Stored
 from domain.runs.run import RunRecord
 from domain.scheduling.descriptor import RecurrentTaskDescriptor, ScheduledTaskDescriptor
-from domain.scheduling.errors import ChangedMeanwhile, IdTaken, ScheduleNotFound
+from domain.scheduling.errors import ChangedMeanwhile, IdTaken, NotResumable, ScheduleNotFound
 from domain.scheduling.schedule import OneShotInfo, PutResult, ScheduleInfo, ScheduleState, Stopped
 
 log = logging.getLogger(__name__)
@@ -137,8 +137,18 @@ class BackgroundTaskScheduler:
         except ScheduleNotFound:
             log.info("schedule %s was to be parked, but is gone", task_id)
 
-    async def resume(self, task_id: str, by: str | None = None) -> ScheduleInfo:
-        """Let a paused or parked schedule go on with its next fire to come; the rest is not caught up."""
+    async def resume(self, task_id: str, by: str | None = None) -> ScheduleInfo | OneShotInfo:
+        """Let what is paused or parked go on: a schedule with its next fire to come, a parked run at once.
+
+        Raises ``NotResumable`` for what neither rests nor has parked runs.
+        """
+        resumed = await self._runs.unpark(task_id)
+        stored = await self._schedules.get(task_id)
+        if stored is None or (resumed and not stored.state.paused and not stored.state.parked):
+            info = await self.get_task_info(task_id)
+            if not resumed:
+                raise NotResumable(id=task_id)
+            return info
         now = await self._schedules.now()
         event: dict[str, object] = {"by": by or self._actor()}
         return await self._update(task_id, lambda found: states.resumed(found, now), "schedule.resumed", event)

@@ -34,7 +34,7 @@ class ScheduleBusy(RoundsmanError):
 
 
 class NotResumable(RoundsmanError):
-    """'{id}' is neither paused nor parked."""
+    """'{id}' is neither paused nor parked, and has no parked run."""
 
     status = 409
 

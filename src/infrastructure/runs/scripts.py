@@ -17,6 +17,7 @@ WHERE = {
     "submit": "infrastructure.runs",
     "cancel": "infrastructure.runs",
     "progress": "infrastructure.runs",
+    "unpark": "infrastructure.runs",
     "leave": "infrastructure.runs",
 }
 

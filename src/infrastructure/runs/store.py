@@ -34,6 +34,7 @@ class RedisRunStore:
         self._prefix = f"{store.prefix}:"
         self._instance = instance_id
         self._submit = store.command.register_script(source("submit", retention))
+        self._unpark = store.command.register_script(source("unpark", retention))
         self._cancel = store.command.register_script(source("cancel", retention))
 
     async def submit(
@@ -69,6 +70,11 @@ class RedisRunStore:
         with store_errors():
             reply = await self._cancel(keys=[self._prefix], args=[self._instance, why, *run_ids])
         return dict(reply)
+
+    async def unpark(self, job_id: str) -> list[str]:
+        """Let the parked runs of a job go on; return them."""
+        with store_errors():
+            return list(await self._unpark(keys=[self._prefix], args=[self._instance, job_id]))
 
     async def get(self, run_id: str) -> RunRecord | None:
         """Return one run, or None."""

@@ -98,11 +98,15 @@ class Engine:
         self._settlements.settled = self._settled
         self._settlements.ready = self._scheduler.wakeup
         self._settlements.park = self._park_fire
-        await self._settlements.start()
-        self._renewal.start()
-        self._scheduler.start()
-        await self._wake.start()
         self._started = True
+        try:
+            await self._settlements.start()
+            self._renewal.start()
+            self._scheduler.start()
+            await self._wake.start()
+        except BaseException:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Drain: claim nothing more, let bodies end, give the rest back, settle it all. Twice is fine."""
@@ -111,7 +115,8 @@ class Engine:
         self._started = False
         self._draining = True
         await self._wake.stop()
-        await asyncio.to_thread(self._scheduler.shutdown)
+        if self._scheduler.running:
+            await asyncio.to_thread(self._scheduler.shutdown)
         self._tick.close()
         await asyncio.sleep(0)  # what the last tick handed over begins, and is drained like the rest
         await self.runner.drain(self._grace_s)

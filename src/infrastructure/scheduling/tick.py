@@ -97,7 +97,7 @@ class Tick:
         now = int(now_text)
         if taken:
             self._load([(schedule_id, ScheduleState.model_validate_json(text)) for schedule_id, text in taken])
-            args: list[Any] = [self._runner.free_slots]
+            args: list[Any] = [self._runner.free_slots if self._may_claim() else 0]
             for schedule_id, text in taken:
                 args.extend(self._plan(schedule_id, text, now))
             if len(args) > 1:

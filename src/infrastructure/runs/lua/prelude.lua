@@ -8,6 +8,8 @@ local TIME = redis.call('TIME')
 local NOW = TIME[1] * 1000 + math.floor(TIME[2] / 1000)
 local NOW_US = TIME[1] * 1000000 + TIME[2]
 
+local LONGEST_ENDING = 16384
+
 local function int(x) return string.format('%.0f', x) end
 local function quote(x) return cjson.encode(x) end
 local function run_key(id) return PREFIX .. 'run:' .. id end
@@ -62,7 +64,9 @@ local function release_next(job)
   return 1
 end
 
+-- A long result stays in the event alone: twenty of them a schedule would be more history than state.
 local function remember(run, ended)
+  if #ended > LONGEST_ENDING then ended = '' end
   local key = PREFIX .. 'history:' .. run.job
   redis.call('LPUSH', key, '{' .. run.tag .. ',"attempt":' .. run.attempt .. ',"status":' .. quote(run.status) ..
     ',"started_at":' .. (run.started or 'null') .. ',"ended_at":' .. int(NOW) .. ',"instance":' ..

@@ -1,0 +1,17 @@
+-- unpark: let parked runs go on.
+-- ARGV: instance, job id
+-- Reply: the runs that go on
+local resumed = {}
+for _, id in ipairs(redis.call('SMEMBERS', PREFIX .. 'active:' .. ARGV[2])) do
+  if redis.call('HDEL', PREFIX .. 'parked', id) == 1 then
+    local run = load(id)
+    if run and run.status == 'queued' then
+      redis.call('HDEL', run_key(id), 'takeovers')
+      enqueue(id, run.lane, run.order or int(NOW))
+      announce('job.queued', run, ',"why":"resumed"')
+      resumed[#resumed + 1] = id
+    end
+  end
+end
+if #resumed > 0 then redis.call('PUBLISH', PREFIX .. 'wake', 'ready') end
+return resumed

@@ -1,13 +1,16 @@
 """Real parts for every test: one Valkey server a test session (a worker, under xdist), one namespace a test."""
 
+import contextlib
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
+from support import wait_until_sync
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +43,28 @@ async def store(redis_url: str, namespace: str) -> AsyncIterator[RedisStore]:
     async for key in opened.command.scan_iter(match=f"{opened.prefix}:*", count=1000):
         await opened.command.unlink(key)
     await opened.close()
+
+
+@pytest.fixture
+def no_server_left(tmp_path: Path) -> Iterator[None]:
+    """Fail when a server that works below ``tmp_path`` outlives the test, and end it."""
+    yield
+    try:
+        wait_until_sync(lambda: not servers_below(tmp_path), "the servers of this test to end", deadline_s=10)
+    finally:
+        for process in servers_below(tmp_path):
+            process.kill()
+
+
+def servers_below(folder: Path) -> list[psutil.Process]:
+    """Return the Valkey servers whose data is below ``folder``."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            alive = process.name() == "valkey-server" and process.status() != psutil.STATUS_ZOMBIE
+            if alive and Path(process.cwd()).is_relative_to(folder):
+                found.append(process)
+    return found
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ class FaultProxy:
         self._fault: Fault = "none"
         self.latency_s = 0.0
         self.port = 0
+        self.accepted = 0
+        """Connections that were made so far."""
 
     @property
     def url(self) -> str:
@@ -61,6 +63,7 @@ class FaultProxy:
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
         if self._fault == "reset":
             writer.transport.abort()
             return

@@ -51,7 +51,9 @@ async def refusal(url: str) -> errors.StoreError:
     store = RedisStore(url)
     with pytest.raises(errors.StoreError) as failure:
         await store.open()
-    assert store.command.connection_pool.get_connection_count()[1][0] == 0, "no connection may stay in use"
+    idle, in_use = store.command.connection_pool.get_connection_count()
+    assert in_use[0] == 0
+    assert all(not connection.is_connected for connection in store.command.connection_pool._available_connections), idle
     assert "s3cret" not in str(failure.value)
     return failure.value
 

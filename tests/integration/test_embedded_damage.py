@@ -14,6 +14,8 @@ from infrastructure.redis.embedded import EmbeddedValkey
 from infrastructure.redis.errors import DataDirectoryUnusable, DataUnreadable, EmbeddedServerFailed, NoServerBinary
 from support import wait_until
 
+pytestmark = pytest.mark.usefixtures("no_server_left")
+
 
 async def filled(data_dir: Path, keys: int = 50) -> Path:
     """Write some keys, stop, and return the newest append-only file."""

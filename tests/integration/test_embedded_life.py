@@ -14,6 +14,8 @@ from infrastructure.redis.embedded import EmbeddedValkey
 from infrastructure.redis.server_process import KEEP_LOG_BYTES
 from support import wait_until
 
+pytestmark = pytest.mark.usefixtures("no_server_left")
+
 
 def connect(server: EmbeddedValkey) -> "redis.Redis":
     return RedisStore(server.url).threaded()

@@ -20,6 +20,8 @@ from infrastructure.redis.embedded import EmbeddedValkey
 from infrastructure.redis.errors import DataDirectoryInUse
 from support import wait_until, wait_until_sync
 
+pytestmark = pytest.mark.usefixtures("no_server_left")
+
 TESTS = Path(__file__).parent.parent
 
 
@@ -175,7 +177,7 @@ def test_a_parent_that_is_gone_before_the_server_started_stops_the_launch(tmp_pa
     marker = tmp_path / "was-run"
     nobody = 2**22 + 1
     done = subprocess.run(
-        [sys.executable, "-I", "-S", shim, "deathsig", str(nobody), "-1", "-1", "/bin/touch", marker],
+        [sys.executable, "-I", "-S", shim, "deathsig", str(nobody), "-1", "/bin/touch", marker],
         capture_output=True,
         text=True,
         timeout=30,

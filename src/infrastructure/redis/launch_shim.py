@@ -1,6 +1,6 @@
 """Become the Valkey server, in a way that it ends with the program that launched it.
 
-Run as ``python -I -S launch_shim.py MODE PARENT_PID WATCH_FD LOCK_FD SERVER [ARGUMENT...]``; imports nothing of ours.
+Run as ``python -I -S launch_shim.py MODE PARENT_PID WATCH_FD SERVER [ARGUMENT...]``; imports nothing of ours.
 The process that execs the server is the one the launcher waits for, so its pid is the server's.
 
 MODE ``deathsig`` (Linux): the kernel sends SIGTERM when the launching *thread* ends, however it ends.
@@ -23,7 +23,7 @@ def die_with_parent() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
 
 
-def leave_a_watchdog(watch_fd: int, lock_fd: int) -> None:
+def leave_a_watchdog(watch_fd: int) -> None:
     """Fork a process that waits for the pipe to close and then ends the server, if that still lives.
 
     The fork is the watchdog and the caller goes on, so that the server keeps the pid that the launcher waits for.
@@ -32,7 +32,6 @@ def leave_a_watchdog(watch_fd: int, lock_fd: int) -> None:
     if os.fork():
         os.close(watch_fd)
         return
-    os.close(lock_fd)
     for fd in (0, 1, 2):
         os.close(fd)
     os.read(watch_fd, 1)
@@ -41,12 +40,12 @@ def leave_a_watchdog(watch_fd: int, lock_fd: int) -> None:
     os._exit(0)
 
 
-def main(mode: str, parent_pid: str, watch_fd: str, lock_fd: str, *command: str) -> None:
+def main(mode: str, parent_pid: str, watch_fd: str, *command: str) -> None:
     """Tie this process's life to the parent's, then exec ``command``."""
     if mode == "deathsig":
         die_with_parent()
     else:
-        leave_a_watchdog(int(watch_fd), int(lock_fd))
+        leave_a_watchdog(int(watch_fd))
     # The parent may have died before it was watched; then nobody would ever tell.
     if os.getppid() != int(parent_pid):
         sys.exit("the program that launched this server has ended")

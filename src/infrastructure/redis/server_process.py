@@ -78,11 +78,12 @@ class ServerProcess:
         lock_fd = self._plan.directory.server_lock(self._plan.orphan_patience_s, self._give_up)
         watch_fd, self._watch_fd = os.pipe() if self._plan.use_watchdog else (-1, None)
         mode = "watchdog" if self._plan.use_watchdog else "deathsig"
-        shim = [sys.executable, "-I", "-S", str(SHIM), mode, str(os.getpid()), str(watch_fd), str(lock_fd)]
+        shim = [sys.executable, "-I", "-S", str(SHIM), mode, str(os.getpid()), str(watch_fd)]
         try:
             with self._plan.directory.log.open("ab") as log:
                 process = subprocess.Popen(  # noqa: S603 - our own shim and binary, no shell
-                    [*shim, str(self._plan.binary), "-"],
+                    # The port again, for the case that the configuration never arrives: its default is an open one.
+                    [*shim, str(self._plan.binary), "-", "--port", "0"],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=subprocess.STDOUT,

@@ -102,6 +102,14 @@ async def kill(subscription: RedisSubscription) -> None:
     await asyncio.wait({task})
 
 
+async def backlog(bus: RedisEventBus, count: int, group: str = "history") -> list[Event]:
+    """Events that wait for a group with no members, to be read in one batch by the first that comes."""
+    opening = bus.subscribe(["job.*"], Heard(), group=group)
+    await opening.ready()
+    await opening.close()
+    return await publish(bus, *range(count))
+
+
 async def publish(bus: RedisEventBus, *numbers: int, topic: str = "job.started") -> list[Event]:
     """Publish one event a number."""
     return [await bus.publish(topic, {"n": number}) for number in numbers]

@@ -27,11 +27,10 @@ class BroadcastSubscription(RedisSubscription):
     ) -> None:
         super().__init__(f"the listener to {', '.join(topics.patterns)}", handler, on_gap, options, tails.condition)
         self._reading = Reading(self.name, topics, tails, options.buffer)
+        self._in_place = self._reading.placed
 
     async def _run(self) -> None:
-        await self._reading.begin({})
-        self._in_place.set()
-        async with aclosing(self._reading.items()) as items:
+        async with aclosing(self._reading.items({})) as items:
             async for item in items:
                 if item.event is None:
                     await self._tell_gap(Gap(item.family, item.lost))

@@ -152,10 +152,10 @@ class GroupSubscription(RedisSubscription):
             await self._park(delivery, f"it is not an event: {why}")
             return
         if delivery.tries > self._options.max_tries:
-            why_dead = (
-                f"delivered {delivery.tries - 1} times and acknowledged never, the last time to {delivery.taken_from}"
+            silent = (
+                f"delivered {delivery.tries - 1} times and never acknowledged, the last time by {delivery.taken_from}"
             )
-            await self._park(delivery, why_dead)
+            await self._park(delivery, self._reasons.get(delivery.mark, silent))
             return
         error = await self._call(event)
         if error is None:

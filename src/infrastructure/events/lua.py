@@ -17,7 +17,10 @@ def emit_prelude() -> str:
 
 @cache
 def script(name: str) -> str:
-    """Return the text of ``lua/<name>.lua``; its first comment says what it does and what it takes and returns."""
+    """Return the text of ``lua/<name>.lua``; its first comment says what it does, takes and returns.
+
+    Its first line says what it may when memory is out: what ends work or keeps it going passes.
+    """
     return files("infrastructure.events").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
 
 

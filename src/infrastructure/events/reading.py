@@ -1,5 +1,6 @@
 """One listener without a group: where it begins, how it follows, how it catches up."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import TypeVar
 
@@ -29,11 +30,13 @@ class Reading:
         self._feed = Feed(topics, limit)
         self._recovery = Recovery(name, tails.condition)
         self._places: dict[str, Position] = {}
+        self.placed = asyncio.Event()
+        """It has its place in the streams: what is published from then on is delivered."""
 
-    async def items(self, begin: Mapping[str, Position] | None = None) -> AsyncGenerator[Item, None]:
+    async def items(self, begin: Mapping[str, Position]) -> AsyncGenerator[Item, None]:
         """Yield items behind ``begin``; families that it lacks begin now. Ends when the tails stop."""
         try:
-            await self.begin(begin or {})
+            await self._begin(begin)
             while self._tails.running:
                 for item in await self._more():
                     self._places[item.family] = item.at
@@ -44,10 +47,7 @@ class Reading:
             self._recovery.forget()
             await self._tails.detach(self._feed)
 
-    async def begin(self, begin: Mapping[str, Position]) -> None:
-        """Take the place in the streams; what is published from then on is delivered. The second time does nothing."""
-        if self._places:
-            return
+    async def _begin(self, begin: Mapping[str, Position]) -> None:
         families = self._feed.topics.families
         extents = await self._ask(lambda: self._tails.streams.extents(families))
         for family, extent in zip(families, extents, strict=True):
@@ -56,6 +56,7 @@ class Reading:
             self._feed.waiting.extend(_gap(family, verdict))
             self._places[family] = self._feed.behind[family] = verdict.at
         self._tails.attach(self._feed)
+        self.placed.set()
 
     def cursor(self) -> str:
         """Return the place behind the item that was given last."""
@@ -69,14 +70,16 @@ class Reading:
         return format_cursor(places)
 
     async def _more(self) -> list[Item]:
-        """Return what waits, one item, or else a page of a family that is behind; wait if there is neither."""
+        """Return one item that waits, or else a page of a family that is behind, or else nothing after waiting a while.
+
+        What waits goes first: a family that fell behind continues after it.
+        """
         if self._feed.waiting:
             return [self._feed.waiting.popleft()]
-        if not self._feed.behind:
-            await self._feed.news()
         for family in tuple(self._feed.behind):
             if not self._tails.catch(self._feed, family):
                 return await self._catch_up(family)
+        await self._feed.news()
         return []
 
     async def _catch_up(self, family: str) -> list[Item]:

@@ -7,7 +7,6 @@ each event once.
 import asyncio
 import logging
 
-from domain.events.event import FAMILIES
 from infrastructure.events.ending import end
 from infrastructure.events.feed import Feed, Item
 from infrastructure.events.options import BATCH, LONGEST_BLOCK_S, Condition, EventCounters
@@ -20,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Tail:
-    """Follow the newest entries of one family and offer them to its feeds. It lives while it has any."""
+    """Follow the newest entries of one family and offer them to its feeds, from the first feed's coming to the end."""
 
     def __init__(self, family: str, streams: Streams, condition: Condition) -> None:
         self._family = family
@@ -40,20 +39,17 @@ class Tail:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"events: tail of {self._family}")
 
-    async def remove(self, feed: Feed) -> None:
-        """Forget ``feed``; with the last one the tail ends."""
-        if feed in self._feeds:
-            self._feeds.remove(feed)
+    def remove(self, feed: Feed) -> bool:
+        """Forget ``feed``, and tell whether there is no other."""
+        self._feeds.remove(feed)
         self._wanted.clear()
-        if not self._feeds:
-            await self.stop()
+        return not self._feeds
 
     async def stop(self) -> None:
-        """End reading."""
-        task, self._task, self.at = self._task, None, None
-        if task is not None:
-            await end(task)
-            self._recovery.forget()
+        """End reading, for good."""
+        if self._task is not None:
+            await end(self._task)
+        self._recovery.forget()
 
     async def _run(self) -> None:
         block_s = LONGEST_BLOCK_S
@@ -69,15 +65,16 @@ class Tail:
                 self._recovery.succeeded()
 
     async def _step(self, block_s: float) -> None:
-        if self.at is None:
-            [extent] = await self._streams.extents([self._family])
-            self.at = extent.end
-            for feed in self._feeds:
-                feed.wake()
-            return
-        entries = await self._streams.read(self._family, self.at, BATCH, block_s)
+        at, entries = self.at, list[Entry]()
+        if at is not None:
+            entries = await self._streams.read(self._family, at, BATCH, block_s)
         [extent] = await self._streams.extents([self._family])
-        self._advance(self.at, entries, extent)
+        if at is not None:
+            self._advance(at, entries, extent)
+            return
+        self.at = extent.end
+        for feed in self._feeds:
+            feed.wake()
 
     def _advance(self, at: Position, entries: list[Entry], extent: Extent) -> None:
         verdict = judge(at, [item.id for item in entries], extent)
@@ -123,9 +120,8 @@ class Tails:
     def __init__(self, streams: Streams, condition: Condition) -> None:
         self.streams = streams
         self.condition = condition
-        self._tails = {family: Tail(family, streams, condition) for family in FAMILIES}
+        self._tails: dict[str, Tail] = {}
         self._feeds: set[Feed] = set()
-        self._endings: set[asyncio.Task[None]] = set()
         self.running = False
 
     def start(self) -> None:
@@ -135,34 +131,32 @@ class Tails:
     async def stop(self) -> None:
         """End all tails and wake their listeners, who then see that it is over."""
         self.running = False
-        for tail in self._tails.values():
-            await tail.stop()
         for feed in self._feeds:
             feed.wake()
-        if self._endings:
-            await asyncio.wait(self._endings)
+        for tail in tuple(self._tails.values()):
+            await tail.stop()
 
     def attach(self, feed: Feed) -> None:
         """Begin to serve a new feed, which is behind in all its families."""
         self._feeds.add(feed)
         for family in feed.topics.families:
+            if family not in self._tails:
+                self._tails[family] = Tail(family, self.streams, self.condition)
             self._tails[family].add(feed)
 
     async def detach(self, feed: Feed) -> None:
-        """Serve a feed no longer. Goes through even if the caller is cancelled at each await, as in anyio's scopes."""
-        self._feeds.discard(feed)
-        ending = asyncio.create_task(self._remove(feed), name="events: end of a listener")
-        self._endings.add(ending)
-        ending.add_done_callback(self._endings.discard)
-        await asyncio.shield(ending)
-
-    async def _remove(self, feed: Feed) -> None:
-        for family in feed.topics.families:
-            await self._tails[family].remove(feed)
+        """Serve a feed no longer; a tail without feeds ends. What was never attached is fine."""
+        if feed not in self._feeds:
+            return
+        self._feeds.remove(feed)
+        idle = [family for family in feed.topics.families if self._tails[family].remove(feed)]
+        for tail in [self._tails.pop(family) for family in idle]:
+            await tail.stop()
 
     def place(self, family: str) -> Position | None:
         """Return where the tail of ``family`` is, None while it does not know."""
-        return self._tails[family].at
+        tail = self._tails.get(family)
+        return tail.at if tail else None
 
     def catch(self, feed: Feed, family: str) -> bool:
         """Let ``feed`` follow a family again if the tail is not ahead of it, and tell whether it does."""

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Make sure that a group exists on its streams, and tell how many entries were trimmed before it read them.
 -- KEYS: streams. ARGV: group, then for each stream where a new group begins: '$', '0', or the id of an entry, after
 -- which it goes on if the stream still is the one that had it, else at its beginning.

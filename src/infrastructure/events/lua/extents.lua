@@ -1,3 +1,4 @@
+#!lua flags=no-writes
 -- Tell what streams hold, without shipping their first and last entries to the client.
 -- KEYS: streams. Returns for each {last id, first id or '', length, entries ever added}; {'0-0', '', 0, 0} if absent.
 local answer = {}

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Say that entries are still being worked on, so that nobody reclaims them.
 -- KEYS: stream. ARGV: group, member, entry ids in the order of the stream.
 -- Returns the ids that are not this member's any more: it was taken for dead, and another has them.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Give back all that a member holds, ready to be reclaimed at once, and delete the member if it held nothing.
 -- KEYS: stream. ARGV: group, member, idle ms that count as abandoned, ids that were tried and failed.
 -- What was not tried gets its delivery back. Returns how many entries were given back.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Take over what members left unacknowledged for too long: they died, or their answer got lost.
 -- KEYS: stream. ARGV: group, member, idle ms, most entries.
 -- Returns for each {id, its fields, deliveries with this one, who had it}; fields are '' if it was trimmed.

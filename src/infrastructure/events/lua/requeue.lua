@@ -1,3 +1,4 @@
+#!lua
 -- Put a parked entry back into its stream, for its group alone and with the event id it had.
 -- KEYS: parked stream, the entry's stream. ARGV: parked id, group, event id, entries kept in the stream.
 -- Returns 1, or 0 when it is not parked any more.

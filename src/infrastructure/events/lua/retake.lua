@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Take up again what this member failed to handle, if it still is this member's.
 -- KEYS: stream. ARGV: group, member, entry ids.
 -- Returns for each entry that is ours {id, its fields, deliveries with this one}; fields are '' if it was trimmed.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Delete the members of a group that hold nothing and were not heard of for long: their processes are gone.
 -- KEYS: stream. ARGV: group, the calling member, idle ms. Returns the names deleted.
 local deleted = {}

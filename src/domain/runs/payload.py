@@ -40,7 +40,7 @@ def dump(model: type[BaseModel], job: str, data: Any) -> str:
         model.model_validate_json(text)
     except ValidationError as error:
         raise InvalidData(name=job, why=describe(error), errors=places(error)) from None
-    except (ValueError, RecursionError) as error:  # what cannot be written as JSON, though the field's type took it
+    except ValueError as error:  # what cannot be written as JSON, though the field's type took it
         raise InvalidData(name=job, why=str(error)) from None
     if MASKED in text:
         why = "it holds a secret, of which JSON keeps only asterisks; inject what knows the secret instead"

@@ -17,6 +17,7 @@ from application.scheduling import (
     backgroundjob,
 )
 from domain.runs.errors import JobDefinitionError
+from domain.runs.fields import split
 from domain.runs.job import BackgroundJob, DependencySpec, JobDefinition
 
 
@@ -74,6 +75,7 @@ def test_fields_are_split_into_data_and_dependencies() -> None:
         "clock": DependencySpec(Clock),
         "ledger": DependencySpec(Ledger, "main_ledger"),
     }
+    assert "limit" not in split(Report, "Report").data
     assert Report.__dependencies__ == {"clock": Clock, "ledger": Ledger}
 
 
@@ -196,9 +198,10 @@ def test_a_stacked_dataclass_is_fine_whatever_its_order_of_fields(stacked: Any) 
         hold_s: float = 0.0
         label: str
         clock: Injected[Clock]
+        tags: list[str] = field(default_factory=list)
 
-    assert data_names(Stacked) == ["hold_s", "label"]
-    assert Stacked(label="a", clock=Clock()).label == "a"
+    assert data_names(Stacked) == ["hold_s", "label", "tags"]
+    assert Stacked(label="a", clock=Clock()).tags == []
 
 
 def test_a_dataclass_stacked_above_is_fine_too() -> None:

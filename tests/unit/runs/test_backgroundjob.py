@@ -202,6 +202,7 @@ def test_a_stacked_dataclass_is_fine_whatever_its_order_of_fields(stacked: Any) 
 
     assert data_names(Stacked) == ["hold_s", "label", "tags"]
     assert Stacked(label="a", clock=Clock()).tags == []
+    assert definition(Stacked).load('{"label":"a"}')["tags"] == []
 
 
 def test_a_dataclass_stacked_above_is_fine_too() -> None:

@@ -59,7 +59,7 @@ def create_web_app(
 def _add_document(app: FastAPI) -> None:
     @cache
     def document() -> dict[str, Any]:
-        return openapi.make_document(app, FEATURES)
+        return openapi.make_document(app)
 
     async def send_document(request: Request) -> JSONResponse:
         base = request.scope["root_path"]

@@ -30,9 +30,8 @@ SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 class Bodies:
     """Read each body, check it, and hand it on whole. Nothing is read for a caller who is unknown."""
 
-    def __init__(self, app: ASGIApp, timeout_s: float = BODY_TIMEOUT_S) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or raise what is wrong with its body."""
@@ -43,10 +42,10 @@ class Bodies:
         if isinstance(identity, RoundsmanError):
             raise identity
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(BODY_TIMEOUT_S):
                 body = await _read(receive)
         except TimeoutError:
-            raise BodyTooSlow(limit_s=self._timeout_s) from None
+            raise BodyTooSlow(limit_s=BODY_TIMEOUT_S) from None
         if body:
             _check_type(Headers(scope=scope))
             check_json(body)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 T = TypeVar("T")
 
+
 def _show_no_null(schema: dict[str, Any]) -> None:
     """Leave null and the default out of a field's schema: it is either there with a value or not there."""
     schema.pop("default", None)

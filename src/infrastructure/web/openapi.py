@@ -3,15 +3,16 @@
 pydantic writes JSON Schema 2020-12, which is OpenAPI 3.1; what 3.0 says in other words is translated here.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from infrastructure.web.access import Requires
-from infrastructure.web.problems import API, Problem
+from infrastructure.web.problems import Problem
 
 Schema = dict[str, Any]
 
@@ -46,8 +47,8 @@ TAGS = [
 ]
 
 
-def make_document(app: FastAPI, routers: Iterable[APIRouter]) -> Schema:
-    """Return the document of ``app``; ``routers`` are those it includes under the API's prefix."""
+def make_document(app: FastAPI) -> Schema:
+    """Return the document of ``app``."""
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -59,20 +60,33 @@ def make_document(app: FastAPI, routers: Iterable[APIRouter]) -> Schema:
     schemas = document["components"]["schemas"]
     schemas["Problem"] = Problem.model_json_schema(ref_template=REF)
     schemas.update(schemas["Problem"].pop("$defs", {}))
+    for route in iter_route_contexts(app.routes):
+        if isinstance(route.original_route, APIRoute) and route.include_in_schema:
+            _show_examples(schemas, route)
+            _show_role(document["paths"][route.path], route)
     for holder, key in _schema_places(document):
         holder[key] = schema_30(holder[key])
-    for route in (route for router in routers for route in router.routes if isinstance(route, APIRoute)):
-        if role := required_role(route):
-            for method in route.methods or ():
-                operation = document["paths"][API + route.path][method.lower()]
-                operation["description"] += f"\n\nTakes a key with the role `{role}` or above."
     return document
 
 
-def required_role(route: APIRoute) -> str | None:
+def required_role(dependant: Dependant) -> str | None:
     """Return the role that a route asks for."""
-    roles = [found.call.role for found in route.dependant.dependencies if isinstance(found.call, Requires)]
+    roles = [found.call.role for found in dependant.dependencies if isinstance(found.call, Requires)]
     return roles[0] if roles else None
+
+
+def _show_examples(schemas: Schema, route: RouteContext) -> None:
+    """Put the examples of answers back: FastAPI drops what is null in them."""
+    for model in (route.response_model, *(answer.get("model") for answer in route.responses.values())):
+        extra = getattr(model, "model_config", {}).get("json_schema_extra", {})
+        if "examples" in extra:
+            schemas[model.__name__]["examples"] = extra["examples"]
+
+
+def _show_role(operations: Schema, route: RouteContext) -> None:
+    if role := required_role(route.dependant):
+        for method in route.methods or ():
+            operations[method.lower()]["description"] += f"\n\nTakes a key with the role `{role}` or above."
 
 
 def _schema_places(document: Schema) -> Iterator[tuple[Schema, str]]:

@@ -8,8 +8,10 @@ from pydantic import BaseModel, Field
 from application.runs.store import QueueStats
 from domain.errors import StoreUnavailable
 from infrastructure.web.access import Caller, identity_of
+from infrastructure.web.errors import HostRefused, InternalError
 from infrastructure.web.health import HealthReport, HealthStatus
 from infrastructure.web.json_models import example
+from infrastructure.web.problem_docs import problems
 from infrastructure.web.services import FromServices
 
 router = APIRouter(prefix="/health", tags=["health"])
@@ -91,7 +93,10 @@ class Queue(BaseModel):
     queue_stats: QueueStatsView | None = Field(description="Null when the store does not answer.")
 
 
-@router.get("/live", summary="Is the process alive?")
+REFUSED = problems(everywhere=(HostRefused(host="evil.example"), InternalError(error_id="5f2c1b7a90de")))
+
+
+@router.get("/live", summary="Is the process alive?", responses=REFUSED)
 async def live() -> Live:
     """Answer whatever else is broken: only a process that does not answer this is worth a restart. Open to all."""
     return Live()
@@ -101,7 +106,7 @@ async def live() -> Live:
     "/ready",
     summary="Is the program ready?",
     response_model_exclude_none=True,
-    responses={503: {"model": Ready, "description": "A part is down that it cannot do without."}},
+    responses={**REFUSED, 503: {"model": Ready, "description": "A part is down that it cannot do without."}},
 )
 async def ready(services: FromServices, request: Request, response: Response) -> Ready:
     """Look at each part: 200 while it is `ok` or `degraded`, 503 while a part is `down` that all depends on.
@@ -116,7 +121,7 @@ async def ready(services: FromServices, request: Request, response: Response) ->
 @router.get(
     "/queue",
     summary="How long is the queue?",
-    responses={503: {"model": Queue, "description": "The store does not answer."}},
+    responses={**REFUSED, 503: {"model": Queue, "description": "The store does not answer."}},
 )
 async def queue(services: FromServices, request: Request, response: Response) -> Queue:
     """Count the runs that are ready, running and waiting for their time.

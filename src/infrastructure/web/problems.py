@@ -9,10 +9,12 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.errors import RoundsmanError
@@ -73,6 +75,8 @@ def problem_response(error: RoundsmanError, path: str | None) -> Response:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if isinstance(error, errors.WrongMethod):
         headers["Allow"] = error.facts["allowed"]
+    if isinstance(error, errors.BodyTooLarge | errors.BodyTooSlow):
+        headers["Connection"] = "close"  # the rest of the body would be taken for the next request
     body = problem_of(error, path).model_dump(exclude_none=True)
     return JSONResponse(body, error.status, headers, MEDIA_TYPE)
 
@@ -130,11 +134,20 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     if error.status_code == http.HTTPStatus.NOT_FOUND:
         refusal = errors.NoSuchPath(path=path, api=base + API, docs=f"{base}/docs")
     elif error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(sorted(_methods_at(path.removeprefix(base), request.app.routes)))
         refusal = errors.WrongMethod(method=request.method, path=path, allowed=allowed)
     else:
         refusal = errors.MalformedJson(why=str(error.detail))
     return problem_response(refusal, path)
+
+
+def _methods_at(path: str, routes: Sequence[BaseRoute]) -> set[str]:
+    """Return what is possible at a path; the framework names the methods of the first route alone."""
+    found: set[str] = set()
+    for route in iter_route_contexts(routes):
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", route.path or ""), path):
+            found |= route.methods or set()
+    return found
 
 
 def invalid(found: Sequence[Any], rename: dict[tuple[str | int, ...], tuple[str, ...]] | None = None) -> RoundsmanError:

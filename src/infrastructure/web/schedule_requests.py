@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field, Strict, ValidationError, model_validator
+from pydantic import AfterValidator, Field, Strict, ValidationError, model_validator
 
 from domain.runs.errors import InvalidData, UnknownJob
 from domain.scheduling.descriptor import Id, RecurrentTaskDescriptor
@@ -22,10 +22,18 @@ IN_REQUEST: dict[tuple[str | int, ...], tuple[str, ...]] = {
 }
 """Where a field of a descriptor stands in a request."""
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CRON = {"cron": "0 6 * * 1-5", "timezone": "Europe/Brussels"}
 POLICY = {"overlap": "skip", "catch_up": "one", "jitter_s": 30, "timeout_s": 600}
 REQUEST = {"id": "nightly-report", "name": "Report", "data": {"team": "ops"}, "trigger": CRON, "policy": POLICY}
+
+
+def _since_1970(moment: datetime) -> datetime:
+    if moment.timestamp() < 0:
+        raise ValueError("the time is before 1970, from which times are counted")
+    return moment
+
+
+CountedTime = Annotated[UtcDatetime, AfterValidator(_since_1970)]
 
 
 class TriggerRequest(Body):
@@ -109,8 +117,8 @@ class BackfillRequest(Body):
 
     model_config = example({"since": "2026-11-20T00:00:00Z", "until": "2026-11-22T00:00:00Z"})
 
-    since: Annotated[UtcDatetime, Field(ge=EPOCH)]
-    until: Annotated[UtcDatetime, Field(ge=EPOCH)]
+    since: CountedTime
+    until: CountedTime
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from application.monitoring.stores import AlertStep
 from application.monitoring.views import MonitoringRequest
 from domain.events.event import Event
 from domain.monitoring.alert import AlertState
-from domain.monitoring.errors import InvalidQuery
+from domain.monitoring.errors import AlertsChangedMeanwhile, InvalidQuery
 from domain.monitoring.rule import AlertRule
 from domain.monitoring.worker import WorkerPatch
 from infrastructure.redis.embedded import EmbeddedValkey
@@ -141,6 +141,49 @@ async def test_two_steps_from_one_state_cannot_both_be_stored(site: Site) -> Non
     await monitor.workers.remove("w1", "test")
     assert await monitor.book.commit(AlertStep(found, 7)) == "gone"
     assert await monitor.book.commit(AlertStep(found, is_closing=True)) == "done"
+
+
+@pytest.mark.parametrize("what", ["catch_up", "close", "check_silence"])
+async def test_a_step_that_was_overtaken_is_made_again(site: Site, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else commits between reading and committing, twice: nothing of either is lost."""
+    silent = AlertRule(id="silent", metric="no_data", silent_min_s=0, silent_intervals=1)
+    monitor = await by_hand(site, [CPU_RULE, silent])
+    await monitor.feed(300, 0.95)
+    if what != "catch_up":
+        await monitor.alerts.catch_up("w1")
+    now = await monitor.workers.now()
+    await monitor.workers.remember({"watching_since": "0", "watched_at": str(round(now.timestamp() * 1000))})
+    await monitor.samples.ignore(["w1"])
+    await monitor.samples.expect("w1", now - timedelta(seconds=300))
+    commit, overtakings = monitor.book.commit, [1, 2]
+
+    async def overtaken(step: AlertStep) -> object:
+        if overtakings:
+            await commit(AlertStep(await monitor.book.read("w1"), 1000 - overtakings.pop()))
+        return await commit(step)
+
+    monkeypatch.setattr(monitor.book, "commit", overtaken)
+    if what == "catch_up":
+        assert await monitor.alerts.catch_up("w1") == 1
+    elif what == "close":
+        assert await monitor.alerts.close("w1", "test") == 1
+    else:
+        assert await monitor.alerts.check_silence() == ["w1"]
+    assert overtakings == []
+    expected = {"catch_up": {"cpu"}, "close": set[str](), "check_silence": {"cpu", "silent"}}[what]
+    assert {record.rule_id for record in await monitor.book.open()} == expected
+
+
+async def test_who_is_overtaken_for_ever_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monitor = await by_hand(site)
+    await monitor.feed(30, 0.95)
+
+    async def stale(step: AlertStep) -> str:
+        return "stale"
+
+    monkeypatch.setattr(monitor.book, "commit", stale)
+    with pytest.raises(AlertsChangedMeanwhile, match="worker 'w1' were changed by others 20 times"):
+        await monitor.alerts.catch_up("w1")
 
 
 async def test_stopping_the_monitoring_resolves_and_ignores_what_comes_late(site: Site) -> None:

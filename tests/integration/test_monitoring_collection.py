@@ -99,6 +99,9 @@ async def test_a_worker_that_its_provider_ended_ends_its_schedule(site: Site, ho
     assert worker.monitoring is None
     (changed,) = await site.events("worker", "worker.status.changed")
     assert changed["status"] == "terminated"
+    assert len(site.provider.asked) == 1
+    assert len(await site.events("job", "job.terminated")) == 1
+    assert await site.events("job", "job.failed") == []
 
 
 async def test_a_look_that_fails_is_told_and_the_worker_is_unreachable_until_it_answers(site: Site) -> None:

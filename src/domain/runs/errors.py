@@ -10,6 +10,8 @@ class JobTerminationException(Exception):
 class TransientError(Exception):
     """Raised in a body: it may work later; retry, after ``retry_after_s`` seconds when that is known."""
 
+    retry_after_s: float | None = None
+
     def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s

@@ -1,5 +1,6 @@
 """When a failed attempt is tried again. Policies decide and do nothing."""
 
+import math
 import random
 from dataclasses import dataclass
 from typing import Annotated
@@ -41,8 +42,9 @@ class RetryPolicy(BaseModel):
             return RetryDecision(None, "the body raised PermanentError")
         if retries >= self.max_retries:
             return RetryDecision(None, f"{retries} of {self.max_retries} retries are spent")
-        if isinstance(failure, TransientError) and failure.retry_after_s is not None:
-            return RetryDecision(min(max(failure.retry_after_s, 0.0), MAX_RETRY_AFTER_S), "as the body asked")
+        asked_s = _asked_s(failure)
+        if asked_s is not None:
+            return RetryDecision(min(max(asked_s, 0.0), MAX_RETRY_AFTER_S), "as the body asked")
         return RetryDecision(self._backoff(retries), f"retry {retries + 1} of {self.max_retries}")
 
     def _backoff(self, retries: int) -> float:
@@ -51,3 +53,14 @@ class RetryPolicy(BaseModel):
         except OverflowError:
             ceiling = self.max_backoff_s
         return random.uniform(0, ceiling) if self.jitter else ceiling  # noqa: S311 - spreads load, guards nothing
+
+
+def _asked_s(failure: BaseException) -> float | None:
+    """Return what the body asked for, if it is a number: it may come from a server's header as it stood there."""
+    if not isinstance(failure, TransientError) or failure.retry_after_s is None:
+        return None
+    try:
+        asked_s = float(failure.retry_after_s)
+    except (TypeError, ValueError):
+        return None
+    return None if math.isnan(asked_s) else asked_s

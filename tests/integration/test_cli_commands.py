@@ -80,8 +80,9 @@ def page(*items: dict[str, Any], cursor: str | None = None) -> Reply:
         ("workers monitor w1 --resume", "PUT", "/workers/w1/monitoring", {"paused": False}),
         ("workers stop w1", "DELETE", "/workers/w1/monitoring", None),
         ("workers stop w1 --cancel-running", "DELETE", "/workers/w1/monitoring?cancel_running=true", None),
-        ("workers rm w1", "DELETE", "/workers/w1", None),
-        ("workers rm w1 --cancel-running", "DELETE", "/workers/w1?cancel_running=true", None),
+        ("alerts list --worker w1 --json", "GET", "/alerts?worker_id=w1&limit=200", None),
+        ("workers metrics w1 --json", "GET", "/workers/w1/metrics?limit=20", None),
+        ("workers metrics w1 --limit 5000 --json", "GET", "/workers/w1/metrics?limit=5000", None),
         ("schedules show a/b?c#d", "GET", "/schedules/a%2Fb%3Fc%23d", None),
         ("schedules pause s1", "POST", "/schedules/s1/pause", {}),
         ("schedules pause s1 --reason move", "POST", "/schedules/s1/pause", {"reason": "move"}),
@@ -123,7 +124,7 @@ def page(*items: dict[str, Any], cursor: str | None = None) -> Reply:
     ],
 )
 def test_a_command_asks_for_what_it_says(command: str, method: str, path: str, body: object) -> None:
-    with scripted(Reply({})) as server:
+    with scripted(Reply({"items": []} if method == "GET" else {})) as server:
         found = roundsman(*command.split(), url=server.url)
     assert (found.status, found.err) == (0, "")
     (request,) = server.requests
@@ -281,7 +282,7 @@ class TestPrinting:
             found = roundsman("workers", "metrics", "w1", "--since", "2026-11-22T07:00:00Z", url=server.url)
         assert "/data  87.0 %" in found.out
         assert "0 B/s" in found.out
-        assert server.requests[0].path == "/api/v1/workers/w1/metrics?since=2026-11-22T07%3A00%3A00Z&limit=200"
+        assert server.requests[0].path == "/api/v1/workers/w1/metrics?since=2026-11-22T07%3A00%3A00Z&limit=10000"
 
     def test_a_schedule_is_shown_with_why_it_rests(self) -> None:
         with scripted(Reply(SCHEDULE)) as server:
@@ -355,6 +356,21 @@ class TestStopping:
         with scripted(Reply(answer)) as server:
             found = roundsman("workers", "stop", "w1", "--json", url=server.url)
         assert found.json == answer
+
+
+@pytest.mark.parametrize(
+    ("monitoring", "said"),
+    [
+        (None, []),
+        ({"running": []}, ["Its monitoring is stopped, its alerts are closed."]),
+        ({"running": ["r1"]}, ["Its monitoring is stopped, its alerts are closed.", "Told to end: r1"]),
+    ],
+)
+def test_removing_a_worker_says_what_ended(monitoring: object, said: list[str]) -> None:
+    with scripted(Reply({**WORKER, "monitoring": monitoring}), Reply("", 204)) as server:
+        found = roundsman("workers", "rm", "w1", "--cancel-running", url=server.url)
+    assert found.out.splitlines() == ["Worker w1 is removed.", *said]
+    assert [request.method for request in server.requests] == ["GET", "DELETE"]
 
 
 class TestMonitoring:

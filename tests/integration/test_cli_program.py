@@ -103,7 +103,7 @@ def test_a_schedule_rests_and_goes_on(program: Program, schedule_id: str) -> Non
     assert program("schedules", "resume", schedule_id).out.startswith(f"{schedule_id} goes on. Next fire: 20")
     twice = program("schedules", "resume", schedule_id)
     assert twice.status == 4
-    assert twice.err == f"Error: '{schedule_id}' is neither paused nor parked.\n"
+    assert twice.err.startswith(f"Error: '{schedule_id}' is neither paused nor parked")
 
 
 def test_a_run_beside_the_rhythm_is_followed(program: Program, schedule_id: str) -> None:
@@ -159,6 +159,101 @@ def test_lists_are_read_page_by_page(program: Program, schedule_id: str) -> None
     cut = program.json("schedules", "list", "--name", "Greet", "--limit", "2")
     assert len(cut["items"]) == 2
     assert cut["next_cursor"]
+
+
+class TestWorkers:
+    """A worker from its registration to its removal."""
+
+    def test_it_is_registered_watched_seen_and_removed(self, program: Program) -> None:
+        worker_id = f"w-{uuid.uuid4().hex[:10]}"
+        made = program("workers", "add", "Build box", "--provider", "local", "--id", worker_id, "--label", "team=web")
+        assert (made.status, made.err) == (0, "")
+        assert made.out == f"Registered {worker_id}. Watch it: roundsman workers monitor {worker_id}\n"
+        twice = program("workers", "add", "Build box", "--provider", "local", "--id", worker_id)
+        assert twice.status == 4
+        assert twice.err.startswith(f"Error: There is a worker '{worker_id}' already.")
+        assert program.json("workers", "show", worker_id)["labels"] == {"team": "web"}
+
+        assert program("workers", "stop", worker_id).status == 3
+        first = program("workers", "monitor", worker_id, "--interval", "1h")
+        assert first.out.startswith(f"Watching {worker_id}: every 1 h. Next look: 20")
+        again = program("workers", "monitor", worker_id, "--cron", "*/5 * * * *", "--timezone", "Europe/Brussels")
+        assert again.out.startswith(f"Still watching {worker_id}: */5 * * * * (Europe/Brussels). Next look: 20")
+        assert program.json("schedules", "show", f"worker-metrics-{worker_id}")["trigger"]["cron"] == "*/5 * * * *"
+
+        sample = wait_until_sync(
+            lambda: program.json("workers", "show", worker_id)["last_sample"], "a first look beside the rhythm"
+        )
+        assert sample["worker_id"] == worker_id
+        listed = program("workers", "list")
+        assert any(worker_id in line and "running" in line and "%" in line for line in listed.out.splitlines())
+        shown = program("workers", "show", worker_id)
+        assert "memory_limit_bytes" in shown.out
+        assert "GiB" in shown.out
+        assert program.json("workers", "metrics", worker_id)["items"][-1]["observed_at"] == sample["observed_at"]
+        recent = program("workers", "metrics", worker_id, "--since", "10m")
+        assert recent.out.splitlines()[0].startswith("OBSERVED")
+
+        paused = program("workers", "monitor", worker_id, "--pause")
+        assert "*/5 * * * * (Europe/Brussels), paused" in paused.out
+        assert ", paused" not in program("workers", "monitor", worker_id, "--resume").out
+        stopped = program("workers", "stop", worker_id)
+        assert stopped.out == f"Monitoring of {worker_id} is stopped.\nNothing of it was running.\n"
+        assert program("schedules", "show", f"worker-metrics-{worker_id}").status == 3
+
+        assert program("workers", "rm", worker_id).out == f"Worker {worker_id} is removed.\n"
+        for command in ("show", "rm", "monitor", "stop", "metrics"):
+            gone = program("workers", command, worker_id)
+            assert (gone.status, gone.out) == (3, "")
+            assert gone.err.startswith(f"Error: There is no worker '{worker_id}'.")
+
+    def test_samples_are_read_over_several_pages_from_a_time_on(self, program: Program) -> None:
+        worker_id = f"w-{uuid.uuid4().hex[:10]}"
+        program("workers", "add", "Box", "--provider", "local", "--id", worker_id)
+        program("workers", "monitor", worker_id, "--interval", "50ms")
+        wait_until_sync(
+            lambda: len(program.json("workers", "metrics", worker_id, "--limit", "100")["items"]) > 4, "five samples"
+        )
+        program("workers", "stop", worker_id)
+        every = [
+            item["observed_at"] for item in program.json("workers", "metrics", worker_id, "--since", "1h")["items"]
+        ]
+        assert every == sorted(set(every))
+        last = program.json("workers", "metrics", worker_id, "--limit", "2")["items"]
+        assert [item["observed_at"] for item in last] == every[-2:]
+        first = program.json("workers", "metrics", worker_id, "--since", "1h", "--limit", "2")
+        assert [item["observed_at"] for item in first["items"]] == every[:2]
+        assert first["next_cursor"]
+        program("workers", "rm", worker_id)
+
+    @pytest.mark.parametrize(
+        ("args", "said"),
+        [
+            (["Box", "--provider", "azure"], "'azure' is not supported"),
+            (["Box", "--provider", "local", "--id", "no/good"], "body.id"),
+            ([" ", "--provider", "local"], "body.name"),
+            (["Box", "--provider", "local", "--label", "bad name=x"], "body.labels"),
+        ],
+    )
+    def test_a_worker_that_cannot_be_is_refused_in_words(self, program: Program, args: list[str], said: str) -> None:
+        found = program("workers", "add", *args)
+        assert (found.status, found.out) == (4, "")
+        assert said in found.err
+
+    @pytest.mark.parametrize(
+        "rhythm", [["--interval", "0"], ["--interval", "400d"], ["--cron", "0 0 30 2 *"], ["--cron", "no"]]
+    )
+    def test_a_rhythm_that_cannot_be_is_refused_in_words(self, program: Program, rhythm: list[str]) -> None:
+        found = program("workers", "monitor", "local", *rhythm)
+        assert (found.status, found.out) == (4, "")
+        assert found.err.startswith("Error: ")
+
+    def test_alerts_are_listed(self, program: Program) -> None:
+        assert program("alerts", "list").status == 0
+        assert program.json("alerts", "list", "--state", "firing", "--worker", "nobody")["items"] == []
+        wrong = program("alerts", "list", "--state", "burning")
+        assert wrong.status == 4
+        assert "query.state" in wrong.err
 
 
 @pytest.mark.parametrize(

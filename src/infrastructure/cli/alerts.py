@@ -19,16 +19,18 @@ def list_alerts(
     state: Annotated[
         str | None, typer.Option(metavar="STATE", help="Only pending, firing, recovering or resolved ones.")
     ] = None,
+    worker_id: Annotated[str | None, typer.Option("--worker", metavar="ID", help="Only those of this worker.")] = None,
     limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the alerts.
+    """List the alerts: those that are open, oldest first, then the last that were resolved.
 
     \b
     Examples:
       roundsman alerts list --state firing
+      roundsman alerts list --worker build
       roundsman alerts list --json | jq -r '.items[].summary'
     """
     with api(ctx) as client:
-        page = client.pages("/alerts", limit, state=state)
+        page = client.pages("/alerts", limit, state=state, worker_id=worker_id)
         show_page(page, as_json, alert_columns(client.now), "No alerts.")

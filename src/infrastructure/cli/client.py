@@ -96,12 +96,12 @@ class ApiClient:
         """Ask whether the program is ready; a 503 that tells the components is an answer too."""
         return self._call("GET", "/health/ready", is_fine=lambda status: status in (200, 503))
 
-    def pages(self, path: str, limit: int | None = None, **query: Any) -> Json:
+    def pages(self, path: str, limit: int | None = None, page_size: int = PAGE, **query: Any) -> Json:
         """Read a list to its end, or ``limit`` items of it, following ``next_cursor``; one page in the API's shape."""
         items: list[Any] = []
         cursor: str | None = None
         while True:
-            wanted = PAGE if limit is None else min(PAGE, limit - len(items))
+            wanted = page_size if limit is None else min(page_size, limit - len(items))
             page = self.get(path, **query, limit=wanted, cursor=cursor)
             found, following = page.get("items"), page.get("next_cursor")
             if not isinstance(found, list):

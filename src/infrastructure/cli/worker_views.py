@@ -82,6 +82,17 @@ def describe_put(worker_id: str, answer: Answer, now: datetime) -> str:
     return f"{first} {worker_id}: {describe_monitoring(answer.body)}.{next_look}"
 
 
+def describe_removed(worker_id: str, before: Row) -> str:
+    """Say what ``workers rm`` ended, by what was known before."""
+    ended = [f"Worker {worker_id} is removed."]
+    if isinstance(before.get("monitoring"), Mapping):
+        ended.append("Its monitoring is stopped, its alerts are closed.")
+    running = pick(before, "monitoring.running")
+    if isinstance(running, list) and running:
+        ended.append(f"Told to end: {', '.join(str(run) for run in running)}")
+    return "\n".join(ended)
+
+
 def _monitoring_facts(monitoring: object, now: datetime) -> list[tuple[str, object]]:
     if not isinstance(monitoring, Mapping):
         return []

@@ -24,9 +24,10 @@ from infrastructure.cli.options import (
 )
 from infrastructure.cli.output import print_facts, print_json, say, show_page, shown
 from infrastructure.cli.schedule_views import say_stopped
-from infrastructure.cli.times import parse_moment
 
-RECENT = "15m"
+LAST_SAMPLES = 20
+SAMPLES_A_PAGE = 10_000
+"""Without --since, one page is all there is: the last samples."""
 
 workers = typer.Typer(
     rich_markup_mode=None,
@@ -143,19 +144,25 @@ def stop(
 
 
 @workers.command()
-def rm(ctx: typer.Context, worker_id: WorkerId, cancel_running: CancelRunning = False, as_json: AsJson = False) -> None:
-    """Remove a worker: stop its monitoring and close its alerts. It does not ask.
+def rm(
+    ctx: typer.Context,
+    worker_id: WorkerId,
+    cancel_running: Annotated[bool, typer.Option("--cancel-running", hidden=True)] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a worker with its samples: stop its monitoring, end what looks at it, close its alerts. It does not ask.
 
     \b
     Example:
       roundsman workers rm build
     """
     with api(ctx) as client:
-        removed = client.delete(path("workers", worker_id), cancel_running=cancel_running or None)
+        before = client.get(path("workers", worker_id))
+        removed = client.delete(path("workers", worker_id))  # ends its runs with or without --cancel-running
     if as_json:
         print_json(removed)
     else:
-        say_stopped(f"Worker {worker_id} is removed.", removed)
+        say(views.describe_removed(worker_id, before))
 
 
 @workers.command()
@@ -167,17 +174,16 @@ def metrics(
     limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the samples of a worker, oldest first: those of the last 15 minutes, unless --since or --until is given.
+    """Show the samples of a worker, oldest first: the last 20, or all since --since. They are kept for a day.
 
     \b
     Examples:
       roundsman workers metrics build
+      roundsman workers metrics build --limit 100
       roundsman workers metrics build --since 1h --json | jq '.items[].metrics.cpu_utilization'
     """
-    if since is None and until is None:
-        since = parse_moment(RECENT)
+    if since is None and limit is None:
+        limit = LAST_SAMPLES
     with api(ctx) as client:
-        page = client.pages(path("workers", worker_id, "metrics"), limit, since=since, until=until)
-        show_page(
-            page, as_json, views.sample_columns(client.now), "No samples in that time; --since 1d looks further back."
-        )
+        page = client.pages(path("workers", worker_id, "metrics"), limit, SAMPLES_A_PAGE, since=since, until=until)
+        show_page(page, as_json, views.sample_columns(client.now), "No samples in that time.")

@@ -8,20 +8,37 @@ from types import TracebackType
 from typing import Any
 
 import httpx2
+from dependency_injector import providers
 from fastapi import FastAPI
 
+from application.monitoring.jobs import WorkerMetricsCollectionJob
+from application.monitoring.providers import MetricsProviders
 from application.runs.registry import JobRegistry
-from application.scheduling import RecurrentBackgroundJob, backgroundjob
-from cluster import Instance
+from application.scheduling import (
+    BackgroundTasksBus,
+    BackgroundTaskScheduler,
+    RecurrentBackgroundJob,
+    backgroundjob,
+)
 from infrastructure.events.bus import RedisEventBus
 from infrastructure.events.options import EventBusOptions
-from infrastructure.settings import ApiKey, ServerSettings
+from infrastructure.monitoring.container import MonitoringContainer
+from infrastructure.redis.connection import RedisStore
+from infrastructure.runs.injection import ContainerInjector
+from infrastructure.runs.scripts import Retention
+from infrastructure.runs.store import RedisRunStore
+from infrastructure.scheduling.engine import Engine
+from infrastructure.scheduling.store import RedisJobStore
+from infrastructure.scheduling.tick import Pace
+from infrastructure.settings import AlertsSettings, ApiKey, MonitoringSettings, ServerSettings
+from infrastructure.web.access import actor
 from infrastructure.web.app import create_web_app
 from infrastructure.web.health import Check, Finding, Health
 from infrastructure.web.server import listen, make_server
 from infrastructure.web.services import Services
+from integration.monitoring_kit import ScriptedProvider
 from openapi_check import Document
-from sample_jobs import Ledger, Note, Once
+from sample_jobs import Ledger, LedgerContainer, Note, Once
 
 KEYS = {role: f"{role}-key-0123456789" for role in ("viewer", "operator", "admin")}
 API_KEYS = tuple(ApiKey.model_validate({"name": f"the-{role}", "role": role, "key": key}) for role, key in KEYS.items())
@@ -48,6 +65,67 @@ def document(app: FastAPI) -> Document:
     return _made[0]
 
 
+class Instance:
+    """The parts of one program that the API shows, put together as the program does."""
+
+    def __init__(self, url: str, namespace: str, executes: bool, options: EventBusOptions | None) -> None:
+        retention = Retention()
+        self.ledger = Ledger()
+        self.provider = ScriptedProvider()
+        self.registry = JobRegistry([Note, Once, Report, WorkerMetricsCollectionJob])
+        self.store = RedisStore(url, namespace)
+        self.schedules = RedisJobStore(self.store, "i1", retention)
+        self.runs = RedisRunStore(self.store, "i1", retention)
+        self.events = RedisEventBus(self.store.command, self.store.blocking, self.store.key, "i1", options)
+        self.container = self._monitoring()
+        injector = ContainerInjector([self.container, LedgerContainer(ledger=self.ledger)])
+        self.engine = Engine(
+            self.store, "i1", self.registry, injector, pace=Pace(lease_ms=2_000), retention=retention, grace_s=5.0
+        )
+        self.scheduler = BackgroundTaskScheduler(
+            self.registry, self.schedules, self.runs, engine=self.engine if executes else None, actor=actor
+        )
+        self.engine.park = self.scheduler.park
+        self.bus = BackgroundTasksBus(self.scheduler)
+        self.container.tasks.override(providers.Object(self.bus))
+        self.container.task_scheduler.override(providers.Object(self.scheduler))
+
+    def _monitoring(self) -> MonitoringContainer:
+        container = MonitoringContainer(
+            settings=providers.Object(MonitoringSettings()),
+            alert_settings=providers.Object(AlertsSettings()),
+            store=providers.Object(self.store),
+            instance_id=providers.Object("i1"),
+            events=providers.Object(self.events),
+            schedules=providers.Object(self.schedules),
+        )
+        container.metrics_providers.override(providers.Object(MetricsProviders([self.provider])))
+        return container
+
+    async def start(self) -> None:
+        await self.store.open()
+        await self.events.start()
+        await self.scheduler.start()
+
+    async def stop(self) -> None:
+        await self.scheduler.stop()
+        await self.events.stop()
+        await self.store.close()
+
+    def services(self, health: Health) -> Services:
+        return Services(
+            scheduler=self.scheduler,
+            bus=self.bus,
+            events=self.events,
+            runs=self.runs,
+            registry=self.registry,
+            health=health,
+            workers=self.container.registry(),
+            monitoring=self.container.monitoring(),
+            alerts=self.container.alert_list(),
+        )
+
+
 class Api:
     """One instance with its API. ``await api.get(...)`` and so on; each answer is held against the OpenAPI document."""
 
@@ -61,21 +139,11 @@ class Api:
         checks: Sequence[Check] | None = None,
         **settings: Any,
     ) -> None:
-        jobs = (Note, Once, Report)
-        self.ledger = Ledger()
-        self.instance = Instance(url, namespace, "i1", self.ledger, jobs=jobs, executes=executes)
-        store = self.instance.store
-        self.bus = RedisEventBus(store.command, store.blocking, store.key, "i1", events)
+        self.instance = Instance(url, namespace, executes, events)
+        self.ledger = self.instance.ledger
+        self.bus = self.instance.events
         self.settings = ServerSettings(**{"port": 0, **settings})
-        self.checks = [Check("store", self._ping)] if checks is None else checks
-        self.services = Services(
-            scheduler=self.instance.scheduler,
-            bus=self.instance.bus,
-            events=self.bus,
-            runs=self.instance.runs,
-            registry=JobRegistry(jobs),
-            health=Health(self.checks),
-        )
+        self.services = self.instance.services(Health([Check("store", self._ping)] if checks is None else checks))
         self.app = create_web_app(lambda: self.services, self.settings, self._lifespan)
         self.document = document(self.app)
         self.server = make_server(self.app)
@@ -153,9 +221,7 @@ class Api:
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         await self.instance.start()
-        await self.bus.start()
         yield
-        await self.bus.stop()
         await self.instance.stop()
         self.stopped = True
 

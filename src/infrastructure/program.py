@@ -120,6 +120,9 @@ class Program:
             runs=container.scheduling.runs(),
             registry=self.registry,
             health=Health(self._checks()),
+            workers=container.monitoring.registry(),
+            monitoring=container.monitoring.monitoring(),
+            alerts=container.monitoring.alert_list(),
         )
 
     def _new_store(self) -> RedisStore:

@@ -14,14 +14,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from infrastructure.settings import ServerSettings
-from infrastructure.web import docs_page, events, openapi, probes, schedules
+from infrastructure.web import alerts, docs_page, events, monitoring, openapi, probes, schedules, workers
 from infrastructure.web.bodies import Bodies
 from infrastructure.web.door import Door, ResponseHeaders
 from infrastructure.web.parameters import refuse_unknown_parameters
 from infrastructure.web.problems import API, ErrorAnswers, on_http_error, on_invalid_request
 from infrastructure.web.services import Services
 
-FEATURES: tuple[APIRouter, ...] = (schedules.router, events.router)
+FEATURES: tuple[APIRouter, ...] = (
+    workers.router,
+    monitoring.router,
+    schedules.router,
+    alerts.router,
+    events.router,
+)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 

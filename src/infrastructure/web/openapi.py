@@ -11,12 +11,16 @@ from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
+from domain.monitoring.sample import MetricSample
 from infrastructure.web.access import Requires
+from infrastructure.web.examples import EXAMPLES
 from infrastructure.web.problems import Problem
 
 Schema = dict[str, Any]
 
 VERSION = "3.0.3"
+BEHIND_VALIDATORS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+"""How pydantic names a bound that follows a validator, and how JSON Schema does."""
 REF = "#/components/schemas/{model}"
 
 DESCRIPTION = """\
@@ -58,8 +62,11 @@ def make_document(app: FastAPI) -> Schema:
         routes=app.routes,
     )
     schemas = document["components"]["schemas"]
-    schemas["Problem"] = Problem.model_json_schema(ref_template=REF)
-    schemas.update(schemas["Problem"].pop("$defs", {}))
+    for model in (Problem, MetricSample):  # FastAPI has not seen the one, and only the serialiser of the other
+        schemas[model.__name__] = model.model_json_schema(ref_template=REF)
+        schemas.update(schemas[model.__name__].pop("$defs", {}))
+    for name, value in EXAMPLES.items():
+        schemas[name]["examples"] = [value]
     for route in iter_route_contexts(app.routes):
         if isinstance(route.original_route, APIRoute) and route.include_in_schema:
             _show_examples(schemas, route)
@@ -123,6 +130,9 @@ def _renamed(schema: Schema) -> Schema:
         schema["enum"] = [schema.pop("const")]
     if "examples" in schema:
         schema["example"] = schema.pop("examples")[0]
+    for plain, bound in BEHIND_VALIDATORS.items():
+        if plain in schema:
+            schema[bound] = schema.pop(plain)
     for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if exclusive in schema:
             schema[bound], schema[exclusive] = schema[exclusive], True

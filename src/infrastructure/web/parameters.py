@@ -1,9 +1,24 @@
-"""Query parameters: what an operation does not know it refuses, so that a typo cannot do something else."""
+"""Parameters of requests: times, and how unknown ones are refused, so that a typo cannot do something else."""
+
+from datetime import datetime
+from typing import Annotated
 
 from fastapi import Request
 from fastapi.routing import APIRoute
+from pydantic import AfterValidator
 
+from domain.scheduling.policy import UtcDatetime
 from infrastructure.web.problems import invalid_fields
+
+
+def _since_1970(moment: datetime) -> datetime:
+    if moment.timestamp() < 0:
+        raise ValueError("the time is before 1970, from which times are counted")
+    return moment
+
+
+CountedTime = Annotated[UtcDatetime, AfterValidator(_since_1970)]
+"""A time in UTC from 1970 on."""
 
 
 async def refuse_unknown_parameters(request: Request) -> None:

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, Strict, ValidationError, model_validator
+from pydantic import Field, Strict, ValidationError, model_validator
 
 from domain.runs.errors import InvalidData, UnknownJob
 from domain.scheduling.descriptor import Id, RecurrentTaskDescriptor
 from domain.scheduling.errors import InvalidTrigger
-from domain.scheduling.policy import SchedulePolicy, UtcDatetime
+from domain.scheduling.policy import SchedulePolicy
 from infrastructure.web.json_models import Body, LeftOut, Patch, example
+from infrastructure.web.parameters import CountedTime
 from infrastructure.web.problems import invalid
 
 IN_REQUEST: dict[tuple[str | int, ...], tuple[str, ...]] = {
@@ -25,15 +25,6 @@ IN_REQUEST: dict[tuple[str | int, ...], tuple[str, ...]] = {
 CRON = {"cron": "0 6 * * 1-5", "timezone": "Europe/Brussels"}
 POLICY = {"overlap": "skip", "catch_up": "one", "jitter_s": 30, "timeout_s": 600}
 REQUEST = {"id": "nightly-report", "name": "Report", "data": {"team": "ops"}, "trigger": CRON, "policy": POLICY}
-
-
-def _since_1970(moment: datetime) -> datetime:
-    if moment.timestamp() < 0:
-        raise ValueError("the time is before 1970, from which times are counted")
-    return moment
-
-
-CountedTime = Annotated[UtcDatetime, AfterValidator(_since_1970)]
 
 
 class TriggerRequest(Body):

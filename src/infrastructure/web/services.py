@@ -7,6 +7,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from application.events.bus import EventBus
+from application.monitoring.alert_list import AlertList
+from application.monitoring.registry import WorkerRegistry
+from application.monitoring.scheduler import WorkerMonitoringScheduler
 from application.runs.registry import JobRegistry
 from application.runs.store import RunStore
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
@@ -23,6 +26,9 @@ class Services:
     runs: RunStore
     registry: JobRegistry
     health: Health
+    workers: WorkerRegistry
+    monitoring: WorkerMonitoringScheduler
+    alerts: AlertList
 
 
 def services_of(request: Request) -> Services:

@@ -37,11 +37,13 @@ class JobContext:
         """Say how far the body is, 0.0 to 1.0; the latest word within a quarter of a second is kept.
 
         ``await ctx.progress(…)`` in async bodies, plain ``ctx.progress(…)`` in sync ones. Raises ``ValueError`` for a
-        fraction outside 0..1.
+        fraction outside 0..1, ``TypeError`` for what is no number or no text.
         """
+        if not isinstance(message, str):
+            raise TypeError(f"the message of progress is a text, not {type(message).__name__}")
         if not 0.0 <= fraction <= 1.0:
             raise ValueError(f"progress is a fraction from 0.0 to 1.0, not {fraction}")
-        self._report(round(fraction * 100, 2), message)
+        self._report(round(float(fraction) * 100, 2), message)
         return _Noted()
 
     @property

@@ -1,58 +1,74 @@
-"""Execute claimed runs: load, inject, start, run, settle."""
+"""Hold claimed runs, execute them within their time, and leave what they ended with to be settled."""
 
 import asyncio
 import contextvars
-import inspect
-import json
+import functools
 import logging
 import threading
-import traceback
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from application.runs.context import JobContext
+from application.runs.attempt import Attempts, error_text, failure
 from application.runs.injection import Injector
 from application.runs.registry import JobRegistry
 from application.runs.store import Settlements
 from application.runs.threads import BodyThreads
-from domain.runs.errors import InvalidData, JobTerminationException, UnknownJob, UnusableResult
-from domain.runs.job import BackgroundJob, JobDefinition
-from domain.runs.outcome import Cancelled, Failed, Lost, Outcome, Released, Retry, Succeeded, Terminated
+from domain.runs.outcome import Cancelled, Failed, Lost, Outcome, Released, Succeeded, Terminated
 from domain.runs.run import Claim
 
 log = logging.getLogger(__name__)
 
-RESULT_LIMIT = 65_536
-"""Bytes of a result's JSON: it travels in an event and is kept beside the run."""
-ERROR_LIMIT = 2_000
-"""Characters of an error's text."""
+CLEAN_UP_S = 5.0
+"""How long a body may take to end once it was cancelled; then it is left behind and its run is settled without it."""
+
+
+@dataclass(eq=False, slots=True)
+class Execution:
+    """A claim whose body runs. ``ending`` is how it was ended from outside; the timer strikes its time."""
+
+    claim: Claim
+    task: "asyncio.Task[Outcome]"
+    timer: asyncio.TimerHandle
+    stopped: threading.Event
+    ending: Outcome | None = None
 
 
 class JobRunner:
-    """The heart: every claimed run of this instance goes through ``_execute``.
+    """The heart: every claimed run of this instance is held, executed and finished here.
 
     ``held`` maps run ids to claims from the claim until the store has settled them: what must be renewed, and what
-    fills the slots. The tick's thread adds to it, the event loop takes away.
+    fills the slots. The tick's thread adds to it, the event loop takes away. Whatever a body does, its claim is
+    finished once: a body that ignores its cancellation is left behind, counted, and keeps a slot until it ends.
     """
 
     def __init__(
-        self, registry: JobRegistry, injector: Injector, settlements: Settlements, *, concurrency: int
+        self,
+        registry: JobRegistry,
+        injector: Injector,
+        settlements: Settlements,
+        *,
+        concurrency: int,
+        clean_up_s: float = CLEAN_UP_S,
     ) -> None:
-        self._registry = registry
-        self._injector = injector
         self._settlements = settlements
         self._concurrency = concurrency
+        self._clean_up_s = clean_up_s
         self.held: dict[str, Claim] = {}
         self.threads = BodyThreads()
-        self._tasks: dict[Claim, asyncio.Task[None]] = {}
-        self._ending: dict[Claim, Outcome] = {}
+        self._attempts = Attempts(registry, injector, self.threads)
+        self._executing: dict[str, Execution] = {}
+        self._left_behind: set[Execution] = set()
         self._settling: set[Claim] = set()
 
     @property
     def free_slots(self) -> int:
         """How many runs may be claimed now. Any thread may ask."""
-        return max(self._concurrency - len(self.held), 0)
+        return max(self._concurrency - len(self.held) - self.abandoned, 0)
+
+    @property
+    def abandoned(self) -> int:
+        """How many bodies still run, in threads or on the loop, though their run is over. Any thread may ask."""
+        return self.threads.abandoned + len(self._left_behind)
 
     def hold(self, claims: Iterable[Claim]) -> None:
         """Count claims as ours from now on; called by the thread that made them, before ``start``."""
@@ -62,33 +78,44 @@ class JobRunner:
     def start(self, claims: Iterable[Claim]) -> None:
         """Begin to execute held claims; on the event loop."""
         for claim in claims:
-            if self.held.get(claim.spec.run_id) is not claim:
+            if self.held.get(claim.spec.run_id) is not claim or claim in self._settling:
                 continue  # lost or given back before it began
-            for older in [other for other in self._tasks if other.spec.run_id == claim.spec.run_id]:
+            older = self._executing.get(claim.spec.run_id)
+            if older is not None:
                 self._end(older, Lost("this instance itself has taken it over, with a newer claim"))
-            # An empty context: what a container keeps per context is made anew for this run, and leaks into no other.
-            task = asyncio.create_task(
-                self._execute(claim), name=f"run {claim.spec.run_id}", context=contextvars.Context()
-            )
-            self._tasks[claim] = task
+                self._leave_behind(older)
+            self._begin(claim)
 
-    def revoke(self, run_id: str, why: str) -> None:
-        """Cancel the body of a run that is no longer ours; its outcome is dropped."""
+    def revoke(self, run_id: str, why: str, token: str | None = None) -> None:
+        """Cancel the body of a run that is no longer ours; its outcome is dropped.
+
+        With ``token``, only the claim that has it: by now this instance may hold a newer one.
+        """
         claim = self.held.get(run_id)
-        if claim is not None:
-            self._end(claim, Lost(why))
+        if claim is None or token not in (None, claim.token) or claim in self._settling:
+            return
+        execution = self._execution(claim)
+        if execution is None:
+            self._finish(claim, Lost(why))
+        else:
+            self._end(execution, Lost(why))
 
     async def drain(self, grace_s: float) -> None:
-        """Let running bodies end for ``grace_s`` seconds, then cancel them and give their runs back."""
+        """Let running bodies end for ``grace_s`` seconds, then cancel them and give their runs back.
+
+        Returns when every held claim is finished: at the latest ``clean_up_s`` after the grace. A body that came to
+        its end in that time counts.
+        """
         for claim in list(self.held.values()):
-            if claim not in self._tasks and claim not in self._settling:
+            if self._execution(claim) is None and claim not in self._settling:
                 self._finish(claim, Released(started=False))
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()), timeout=grace_s)
-        for claim in list(self._tasks):
-            self._end(claim, Released(started=True))
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()), timeout=grace_s)
+        await self._wait(grace_s)
+        for execution in list(self._executing.values()):
+            self._end(execution, Released(started=True))
+        await self._wait(self._clean_up_s)
+        for execution in list(self._executing.values()):
+            self._leave_behind(execution)
+        await asyncio.sleep(0)  # whoever ended in the last moment is finished by its callback
 
     def forget(self, claims: Iterable[Claim]) -> None:
         """Free the slots of claims that the store has answered for."""
@@ -97,14 +124,68 @@ class JobRunner:
             if self.held.get(claim.spec.run_id) is claim:
                 del self.held[claim.spec.run_id]
 
-    def _end(self, claim: Claim, outcome: Outcome) -> None:
-        """End a claim from outside: cancel its body, whose own outcome no longer counts."""
-        task = self._tasks.get(claim)
-        if task is not None:
-            if self._ending.setdefault(claim, outcome) is outcome:
-                task.cancel()
-        elif claim not in self._settling:
-            self._finish(claim, outcome)
+    def _execution(self, claim: Claim) -> Execution | None:
+        """Return the execution of this very claim, not that of another claim of the same run."""
+        execution = self._executing.get(claim.spec.run_id)
+        return execution if execution is not None and execution.claim is claim else None
+
+    def _begin(self, claim: Claim) -> None:
+        loop = asyncio.get_running_loop()
+        stopped = threading.Event()
+
+        def report(percent: float, message: str) -> None:
+            if not stopped.is_set():
+                loop.call_soon_threadsafe(self._settlements.progress, claim, percent, message)
+
+        # An empty context: what a container keeps per context is made anew for this run, and leaks into no other.
+        task = loop.create_task(
+            self._attempts.execute(claim, stopped, report),
+            name=f"run {claim.spec.run_id}",
+            context=contextvars.Context(),
+        )
+        timer = loop.call_later(claim.spec.timeout_s, self._strike, claim)
+        execution = Execution(claim, task, timer, stopped)
+        self._executing[claim.spec.run_id] = execution
+        task.add_done_callback(functools.partial(self._ended, execution))
+
+    def _strike(self, claim: Claim) -> None:
+        """Cancel a body whose time is up."""
+        execution = self._execution(claim)
+        if execution is not None and not execution.task.done():
+            error = TimeoutError(f"the body did not end within its timeout of {claim.spec.timeout_s:g} s")
+            self._end(execution, failure(claim, error, error))
+
+    def _end(self, execution: Execution, ending: Outcome) -> None:
+        """Cancel a body from outside. The first word stands, but for a loss: nothing may be settled then."""
+        if execution.ending is None:
+            execution.stopped.set()
+            execution.timer.cancel()
+            execution.timer = asyncio.get_running_loop().call_later(self._clean_up_s, self._leave_behind, execution)
+            execution.task.cancel()
+        if execution.ending is None or isinstance(ending, Lost):
+            execution.ending = ending
+
+    def _ended(self, execution: Execution, task: "asyncio.Task[Outcome]") -> None:
+        """Finish a claim when its task is done, however it came to that; it may never have begun."""
+        execution.stopped.set()
+        execution.timer.cancel()
+        outcome = _outcome(task)
+        if execution in self._left_behind:
+            self._left_behind.discard(execution)
+            log.warning("the body of run %s, which was left behind, ended: %s", execution.claim.spec.run_id, outcome)
+            return
+        if self._execution(execution.claim) is execution:
+            del self._executing[execution.claim.spec.run_id]
+        self._finish(execution.claim, _final(outcome, execution.ending))
+
+    def _leave_behind(self, execution: Execution) -> None:
+        """Finish a claim whose body does not end, though it was cancelled."""
+        if execution.task.done() or execution.ending is None or execution in self._left_behind:
+            return
+        execution.timer.cancel()
+        del self._executing[execution.claim.spec.run_id]
+        self._left_behind.add(execution)
+        self._finish(execution.claim, execution.ending)
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
         if isinstance(outcome, Lost):
@@ -114,94 +195,24 @@ class JobRunner:
             self._settling.add(claim)
             self._settlements.add(claim, outcome)
 
-    async def _execute(self, claim: Claim) -> None:
-        try:
-            outcome = await self._attempt(claim)
-        except asyncio.CancelledError:
-            outcome = Cancelled("the body was cancelled")
-        finally:
-            self._tasks.pop(claim, None)
-        self._finish(claim, self._ending.pop(claim, outcome))
-
-    async def _attempt(self, claim: Claim) -> Outcome:
-        """Return the outcome of one attempt, whatever the body does."""
-        stopped = threading.Event()
-        try:
-            definition = self._registry.get(claim.spec.name)
-            data = definition.load(claim.data)
-        except (InvalidData, UnknownJob) as error:
-            return Failed(str(error), unloadable=True)
-        try:
-            async with self._injector.scope(definition) as dependencies, asyncio.timeout(claim.spec.timeout_s) as limit:
-                result = await self._run(
-                    definition.cls(**data, **dependencies), definition, self._context(claim, stopped)
-                )
-            return Succeeded(_result(definition, result))
-        except JobTerminationException as error:
-            return Terminated(str(error) or "the body raised JobTerminationException")
-        except TimeoutError as error:
-            late = f"the body did not end within its timeout of {claim.spec.timeout_s:g} s"
-            return _failure(claim, TimeoutError(late) if limit.expired() else error)
-        except Exception as error:  # noqa: BLE001 - a body may raise anything; it becomes the outcome
-            return _failure(claim, error)
-        finally:
-            stopped.set()
-
-    def _context(self, claim: Claim, stopped: threading.Event) -> JobContext:
-        spec = claim.spec
-        loop = asyncio.get_running_loop()
-
-        def report(percent: float, message: str) -> None:
-            loop.call_soon_threadsafe(self._settlements.progress, claim, percent, message)
-
-        return JobContext(
-            run_id=spec.run_id,
-            job_id=spec.job_id,
-            attempt=claim.attempt,
-            fire_time=spec.fire_time,
-            missed=spec.missed,
-            deadline=datetime.now(UTC) + timedelta(seconds=spec.timeout_s),
-            token=claim.token,
-            correlation_id=spec.correlation_id,
-            _report=report,
-            _cancel=stopped,
-        )
-
-    async def _run(self, job: BackgroundJob, definition: JobDefinition, ctx: JobContext) -> Any:
-        body: Callable[..., Any] = getattr(job, definition.body)
-        args = (ctx,) if takes_context(body) else ()
-        if inspect.iscoroutinefunction(body):
-            return await body(*args)
-        result = await self.threads.call(body, *args)
-        return await result if inspect.isawaitable(result) else result
+    async def _wait(self, timeout_s: float) -> None:
+        tasks = [execution.task for execution in self._executing.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
 
 
-def takes_context(body: Callable[..., Any]) -> bool:
-    """Tell whether a body has a parameter for the context."""
-    kinds = [parameter.kind for parameter in inspect.signature(body).parameters.values()]
-    return any(kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds)
+def _outcome(task: "asyncio.Task[Outcome]") -> Outcome:
+    if task.cancelled():
+        return Cancelled("the body was cancelled")
+    error = task.exception()
+    if error is None:
+        return task.result()
+    log.error("an attempt ended with an error of the program's own", exc_info=error)
+    return Failed(error_text(error))
 
 
-def _result(definition: JobDefinition, result: Any) -> str:
-    if result is None:
-        return "null"
-    try:
-        text = json.dumps(result, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UnusableResult(job=definition.name, why=str(error), limit=RESULT_LIMIT) from error
-    if len(text) > RESULT_LIMIT:
-        raise UnusableResult(job=definition.name, why=f"it has {len(text)} bytes of JSON", limit=RESULT_LIMIT)
-    return text
-
-
-def _failure(claim: Claim, error: Exception) -> Outcome:
-    decision = claim.spec.retry.decide(error, claim.retries)
-    log.info(
-        "run %s, attempt %d, failed (%s)\n%s",
-        claim.spec.run_id,
-        claim.attempt,
-        decision.why,
-        "".join(traceback.format_exception(error)).rstrip(),
-    )
-    text = f"{type(error).__name__}: {error}"[:ERROR_LIMIT]
-    return Failed(text) if decision.delay_s is None else Retry(text, decision.delay_s)
+def _final(outcome: Outcome, ending: Outcome | None) -> Outcome:
+    """Return what counts when a body was told to end: its own outcome, if it came to its end nevertheless."""
+    if ending is None or (isinstance(outcome, Succeeded | Terminated) and not isinstance(ending, Lost)):
+        return outcome
+    return ending

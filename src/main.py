@@ -6,6 +6,7 @@ What is heavy is imported where it is used: ``roundsman workers list`` needs no 
 import asyncio
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from infrastructure.program import Program, Role
     from infrastructure.settings import Settings
     from infrastructure.web.server import ApiServer
+
+OPTIONS = {("server", "host"): "--host", ("server", "port"): "--port", ("data_dir",): "--data-dir"}
+"""Settings that the command line overrides, and how its user knows them."""
 
 
 def create_app(settings: "Settings | None" = None) -> "FastAPI":
@@ -34,19 +38,16 @@ def create_app(settings: "Settings | None" = None) -> "FastAPI":
 
 def run(role: "Role", host: str | None, port: int | None, data_dir: Path | None, config: Path | None) -> int:
     """Run the program until Ctrl-C or SIGTERM; return the exit status. Raises what prevents the start."""
-    from infrastructure.program import Program
     from infrastructure.telemetry.logs import set_up_logging
 
     settings = _settings(host, port, data_dir, config)
     set_up_logging(settings.telemetry.log_level, settings.telemetry.log_format)
-    return asyncio.run(_run(Program(settings, role)))
+    return asyncio.run(_run(_program(settings, role)))
 
 
 def check(role: "Role", host: str | None, port: int | None, data_dir: Path | None, config: Path | None) -> int:
     """Check settings, job modules and the dependencies of all jobs, opening nothing; raise what is wrong."""
-    from infrastructure.program import Program
-
-    program = Program(_settings(host, port, data_dir, config), role)
+    program = _program(_settings(host, port, data_dir, config), role)
     program.check_jobs()
     names = ", ".join(sorted(program.registry.definitions))
     print(f"settings are valid; background jobs: {names}")  # noqa: T201 - what the command is for
@@ -57,16 +58,49 @@ cli = create_cli(run, check)
 
 
 def _settings(host: str | None, port: int | None, data_dir: Path | None, config: Path | None) -> "Settings":
-    from infrastructure.settings import Settings, load_settings
+    from pydantic import ValidationError
 
-    settings = load_settings(config)
-    values: dict[str, Any] = settings.model_dump(exclude_unset=True)
+    from infrastructure.settings import InvalidSettings, Settings, load_settings
+    from infrastructure.settings_problems import describe
+    from infrastructure.settings_sources import Sources
+
+    values: dict[str, Any] = load_settings(config).model_dump(exclude_unset=True)
     server = {**values.get("server", {}), **_given(host=host, port=port)}
-    return Settings.model_validate({**values, "server": server, **_given(data_dir=data_dir)})
+    try:
+        return Settings.model_validate({**values, "server": server, **_given(data_dir=data_dir)})
+    except ValidationError as error:
+        problems = describe(error, Sources(origins=OPTIONS), Settings)
+        raise InvalidSettings(problems="\n".join(f"- {problem}" for problem in problems)) from None
 
 
 def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _program(settings: "Settings", role: "Role") -> "Program":
+    """Prepare the program; where a module of the user's does not import, show its traceback and raise."""
+    from domain.runs.errors import JobModuleError
+    from infrastructure.container import InvalidContainer
+    from infrastructure.program import Program
+
+    try:
+        return Program(settings, role)
+    except (JobModuleError, InvalidContainer) as error:
+        if error.__cause__ is not None:
+            _show(error.__cause__)
+        raise
+
+
+def _show(error: BaseException) -> None:
+    """Print the traceback of a failed import, without the frames of importing; nothing for a module that is absent."""
+    found = traceback.TracebackException.from_exception(error)
+    own = str(Path(__file__).parent)
+    frames = [
+        frame for frame in found.stack if "importlib" not in frame.filename and not frame.filename.startswith(own)
+    ]
+    if frames or isinstance(error, SyntaxError):
+        found.stack = traceback.StackSummary.from_list(frames)
+        print(*found.format(), sep="", end="", file=sys.stderr)  # noqa: T201 - for who reads why it does not start
 
 
 def _app(program: "Program") -> "FastAPI":

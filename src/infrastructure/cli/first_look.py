@@ -6,6 +6,7 @@ from typing import Any, TextIO
 
 from application.events.bus import EventBus
 from domain.events.event import Event
+from infrastructure.cli.texts import printable
 from infrastructure.settings import Settings
 
 SAMPLES = 3
@@ -35,7 +36,7 @@ class FirstLook:
             await subscription.close()
 
     def _say(self, line: str) -> None:
-        print(line, file=self._out, flush=True)
+        print(printable(line), file=self._out, flush=True)
 
 
 def _line(data: dict[str, Any]) -> str:

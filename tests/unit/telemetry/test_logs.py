@@ -1,0 +1,106 @@
+"""What the program writes to stderr."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from infrastructure.telemetry.logs import QUIET, set_up_logging
+
+log = logging.getLogger("application.telemetry_test")
+
+
+Said = Callable[[], list[str]]
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Said]:
+    """Return the lines on stderr so far, and put logging back as it was: it belongs to the test runner."""
+    root, loggers = logging.getLogger(), [logging.getLogger(name) for name in QUIET]
+    handlers, levels = root.handlers[:], [(logger, logger.level) for logger in (root, *loggers)]
+    root.handlers = []
+    yield lambda: capsys.readouterr().err.splitlines()
+    root.handlers = handlers
+    for logger, level in levels:
+        logger.setLevel(level)
+
+
+def objects(said: Said) -> list[dict[str, Any]]:
+    """Return the lines as what they are: one JSON object each."""
+    return [json.loads(line) for line in said()]
+
+
+def test_for_people_a_line_has_time_level_logger_and_message(said: Said) -> None:
+    set_up_logging("info", "console")
+    log.warning("the disk is %d %% full", 91)
+    (line,) = said()
+    assert line.endswith("WARNING application.telemetry_test: the disk is 91 % full")
+    assert datetime.fromisoformat(line[:19].replace(" ", "T"))
+
+
+def test_no_name_from_elsewhere_steers_the_terminal_or_passes_for_another_message(said: Said) -> None:
+    set_up_logging("info", "console")
+    log.error("worker %s is silent", "b\x1b[2Jx\n2026-11-22 ERROR all is lost")
+    first, second = said()
+    assert first.endswith("worker b\\x1b[2Jx")
+    assert second == "    2026-11-22 ERROR all is lost is silent"
+
+
+def test_for_machines_each_line_is_one_json_object(said: Said) -> None:
+    set_up_logging("info", "json")
+    log.error("two lines\nand \x1b[31mcolour, naïve “%s”", "日本")
+    (line,) = objects(said)
+    assert line["level"] == "error"
+    assert line["logger"] == "application.telemetry_test"
+    assert line["message"] == "two lines\nand \x1b[31mcolour, naïve “日本”"
+    time = datetime.fromisoformat(line["time"])
+    assert line["time"].endswith("Z")
+    assert abs((datetime.now(UTC) - time).total_seconds()) < 60
+    assert line.keys() == {"time", "level", "logger", "message"}
+
+
+def test_facts_that_come_with_a_message_are_told_to_machines(said: Said) -> None:
+    set_up_logging("info", "json")
+    log.info("it fires", extra={"alert_id": "a1", "levels": [0.5], "since": datetime(2026, 11, 22, tzinfo=UTC)})
+    (line,) = objects(said)
+    assert (line["alert_id"], line["levels"], line["since"]) == ("a1", [0.5], "2026-11-22 00:00:00+00:00")
+
+
+def test_a_traceback_stays_within_its_line(said: Said) -> None:
+    set_up_logging("info", "json")
+    try:
+        raise ValueError("no such worker")
+    except ValueError:
+        log.exception("it failed")
+    (line,) = objects(said)
+    assert line["message"] == "it failed"
+    assert line["error"].startswith("Traceback")
+    assert line["error"].endswith("ValueError: no such worker")
+
+
+def test_less_important_messages_are_left_out(said: Said) -> None:
+    set_up_logging("warning", "json")
+    log.info("all is well")
+    log.warning("not so well")
+    assert [line["message"] for line in objects(said)] == ["not so well"]
+
+
+@pytest.mark.parametrize(("level", "heard"), [("debug", ["warning", "error"]), ("error", ["error"])])
+def test_libraries_are_heard_from_warnings_on_and_never_more_than_the_program(
+    said: Said, level: str, heard: list[str]
+) -> None:
+    set_up_logging(level, "json")
+    for name in QUIET:
+        for importance in ("debug", "info", "warning", "error"):
+            getattr(logging.getLogger(name), importance)("said")
+    assert [line["level"] for line in objects(said)] == heard * len(QUIET)
+
+
+def test_setting_up_again_replaces_what_was_there(said: Said) -> None:
+    set_up_logging("info", "console")
+    set_up_logging("info", "json")
+    log.info("once")
+    assert [line["message"] for line in objects(said)] == ["once"]

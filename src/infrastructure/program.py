@@ -15,6 +15,7 @@ from application.runs.registry import JobRegistry
 from application.scheduling.bus import Descriptor
 from application.scheduling.scheduler import BackgroundTaskScheduler, Scheduled
 from domain.errors import RoundsmanError
+from domain.scheduling.errors import NotStarted
 from infrastructure.container import OWN_JOB_MODULES, RootContainer, load_containers
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.redis.embedded import EmbeddedValkey
@@ -156,6 +157,8 @@ class Program:
 
     async def _schedule_alone(self, descriptor: Descriptor) -> Scheduled:
         """Schedule on an event loop of the caller's, with connections that live as long as this call."""
+        if self._embedded is None and not self.settings.store.redis_url.get_secret_value():
+            raise NotStarted(why="its embedded store is not running")
         store = self._new_store()
         try:
             scheduler: BackgroundTaskScheduler = self._compose(store).scheduling.scheduler()

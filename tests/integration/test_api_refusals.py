@@ -48,6 +48,8 @@ def report(schedule_id: str = "r", **more: Any) -> dict[str, Any]:
         ({"trigger": {}}, "invalid-request", ["body", "trigger"]),
         ({"policy": {"overlap": "allow(0)"}}, "invalid-request", ["body", "policy", "overlap"]),
         ({"policy": {"start": "2026-12-01T00:00:00"}}, "invalid-request", ["body", "policy", "start"]),
+        ({"policy": {"start": "9999-12-31T23:59:59.999999Z"}}, "invalid-request", ["body", "policy", "start"]),
+        ({"policy": {"start": "9999-12-31T23:59:59-01:00"}}, "invalid-request", ["body", "policy", "start"]),
         ({"policy": {"end": "2020-01-01T00:00:00Z"}}, "invalid-trigger", ["body", "trigger"]),
         ({"policy": None}, "invalid-request", ["body", "policy"]),
         ({"id": "a b"}, "invalid-request", ["body", "id"]),

@@ -244,6 +244,8 @@ FULL = {
     "policy": {"overlap": "skip", "catch_up": "one", "jitter_s": 1, "start": None, "end": None, "max_retries": 1},
 }
 CHANGE = {name: FULL[name] for name in ("data", "trigger", "policy")}
+WORKER = {"id": "fuzzed", "name": "x", "provider": "scripted", "labels": {"a": "b"}, "region": None}
+RHYTHM = {"interval_s": 5, "cron": None, "timezone": None, "paused": False}
 SPAN = {"since": "2026-11-20T00:00:00Z", "until": "2026-11-22T00:00:00Z"}
 ATTACKS: list[tuple[str, str, Callable[[random.Random], Any]]] = [
     ("POST", "/schedules", lambda chance: spoilt(chance, FULL)),
@@ -255,6 +257,9 @@ ATTACKS: list[tuple[str, str, Callable[[random.Random], Any]]] = [
     ("POST", "/schedules/fuzzed/pause", lambda chance: spoilt(chance, {"reason": "x"})),
     ("POST", "/schedules/fuzzed/backfill", lambda chance: spoilt(chance, SPAN)),
     ("POST", "/schedules/fuzzed/resume", odd_value),
+    ("POST", "/workers", lambda chance: spoilt(chance, WORKER)),
+    ("PATCH", "/workers/fuzzed", lambda chance: spoilt(chance, {"name": "x", "labels": {"a": "b"}, "region": "r"})),
+    ("PUT", "/workers/fuzzed/monitoring", lambda chance: spoilt(chance, RHYTHM)),
 ]
 
 
@@ -262,10 +267,12 @@ ATTACKS: list[tuple[str, str, Callable[[random.Random], Any]]] = [
 async def test_nothing_that_a_client_sends_is_a_failure(api: Api, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
     await api.post("/schedules", {**FULL, "policy": {}})
-    for _ in range(60):
+    await api.post("/workers", WORKER)
+    for _ in range(100):
         method, path, make = chance.choice(ATTACKS)
         body = json.dumps(make(chance)).encode()
         answer = await api.call(method, path, content=body, headers=JSON)
         assert answer.status_code < 500, (method, path, body)
         assert (await api.get("/schedules/fuzzed")).status_code == 200, (method, path, body)
-    assert (await api.get("/schedules", params={"limit": 100})).status_code == 200
+    for path in ("/schedules", "/workers"):
+        assert (await api.get(path, params={"limit": 100})).status_code == 200

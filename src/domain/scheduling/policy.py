@@ -1,7 +1,7 @@
 """How the fires of a schedule behave: overlap, catch-up, jitter, bounds, retries."""
 
 import re
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -17,9 +17,12 @@ def aware_utc(moment: datetime) -> datetime:
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise ValueError("the time has no timezone; add one, for example '2026-11-22T08:00:00Z'")
     try:
-        return moment.astimezone(UTC)
+        moment = moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("the time is too far away to be told in UTC") from None
+    if moment.year == MAXYEAR:  # room for jitter, and for rounding up
+        raise ValueError(f"the time is too far away; the last year is {MAXYEAR - 1}")
+    return moment
 
 
 UtcDatetime = Annotated[datetime, AfterValidator(aware_utc)]

@@ -1,7 +1,8 @@
 """What the tests of the event bus share: several instances on one store, and handlers that remember."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
 
@@ -51,6 +52,16 @@ class Buses:
         bus = self.make(name, store, **options)
         await bus.start()
         return bus
+
+
+@asynccontextmanager
+async def opened(url: str, namespace: str) -> AsyncIterator[RedisStore]:
+    """A store on connections of its own."""
+    store = RedisStore(url, namespace)
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 class Heard:

@@ -13,7 +13,7 @@ from fault_proxy import FaultProxy
 from infrastructure.events.lua import emit_prelude
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
-from integration.event_kit import Buses, Heard, publish
+from integration.event_kit import Buses, Heard, opened, publish
 from support import wait_until
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -95,24 +95,21 @@ async def test_what_cannot_travel_is_refused_and_not_stored(buses: Buses, payloa
 
 
 async def test_a_store_that_is_down_is_told_to_the_publisher(valkey: EmbeddedValkey, namespace: str) -> None:
-    async with FaultProxy(valkey) as proxy:
-        store = RedisStore(proxy.url, namespace)
-        async with Buses(store) as buses:
-            bus = buses.make()
+    async with FaultProxy(valkey) as proxy, opened(proxy.url, namespace) as store, Buses(store) as buses:
+        bus = buses.make()
+        await bus.publish("job.started", {})
+        await proxy.set_fault("down")
+        with pytest.raises(StoreUnavailable):
             await bus.publish("job.started", {})
-            await proxy.set_fault("down")
-            with pytest.raises(StoreUnavailable):
-                await bus.publish("job.started", {})
-            with pytest.raises(StoreUnavailable):
-                await bus.start()
-            with pytest.raises(StoreUnavailable):
-                await bus.parked()
-            with pytest.raises(StoreUnavailable):
-                await bus.place(["*"])
-            await proxy.set_fault("none")
-            event: Event = await bus.publish("job.started", {})
-            assert event.topic == "job.started"
-        await store.close()
+        with pytest.raises(StoreUnavailable):
+            await bus.start()
+        with pytest.raises(StoreUnavailable):
+            await bus.parked()
+        with pytest.raises(StoreUnavailable):
+            await bus.place(["*"])
+        await proxy.set_fault("none")
+        event: Event = await bus.publish("job.started", {})
+        assert event.topic == "job.started"
 
 
 async def test_a_key_that_is_no_stream_is_told_to_the_publisher(buses: Buses) -> None:

@@ -10,7 +10,7 @@ from domain.events.event import Event
 from fault_proxy import FaultProxy
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
-from integration.event_kit import Buses, Heard, Stuck, backlog, pending, publish
+from integration.event_kit import Buses, Heard, Stuck, backlog, opened, pending, publish
 from support import wait_until
 
 
@@ -23,8 +23,7 @@ async def buses(store: RedisStore) -> AsyncIterator[Buses]:
 async def test_nothing_is_left_running_or_connected(store: RedisStore, valkey: EmbeddedValkey, namespace: str) -> None:
     before = asyncio.all_tasks()
     clients = len(await store.command.client_list())
-    own = RedisStore(valkey.url, namespace)
-    async with Buses(own) as buses:
+    async with opened(valkey.url, namespace) as own, Buses(own) as buses:
         bus, heard = await buses.start(), Heard()
         await bus.subscribe(["job.*"], heard, group="one").ready()
         await bus.subscribe(["*"], heard, group="two").ready()
@@ -43,7 +42,6 @@ async def test_nothing_is_left_running_or_connected(store: RedisStore, valkey: E
         assert asyncio.all_tasks() == before
         blocked = [client for client in await store.command.client_list() if client["flags"] == "b"]
         assert blocked == []
-    await own.close()
 
     async def as_before() -> bool:
         return len(await store.command.client_list()) <= clients
@@ -179,26 +177,27 @@ async def test_a_handler_that_ignores_its_cancellation_does_not_hold_up_the_stop
 
 
 async def test_the_store_being_gone_does_not_hold_up_the_stop(valkey: EmbeddedValkey, namespace: str) -> None:
-    async with FaultProxy(valkey) as proxy:
-        store = RedisStore(proxy.url, namespace)
-        async with Buses(store, failures_expected=True) as buses:
-            bus = await buses.start()
-            await bus.subscribe(["job.*"], Heard(), group="history").ready()
-            await bus.subscribe(["job.*"], Heard()).ready()
+    async with (
+        FaultProxy(valkey) as proxy,
+        opened(proxy.url, namespace) as store,
+        Buses(store, failures_expected=True) as buses,
+    ):
+        bus = await buses.start()
+        await bus.subscribe(["job.*"], Heard(), group="history").ready()
+        await bus.subscribe(["job.*"], Heard()).ready()
 
-            async def read() -> None:
-                async for _ in bus.read(["worker.*"]):
-                    pass
+        async def read() -> None:
+            async for _ in bus.read(["worker.*"]):
+                pass
 
-            await proxy.set_fault("down")
-            reader = asyncio.create_task(read())
-            late = bus.subscribe(["alert.*"], Heard())
-            await wait_until(lambda: len(bus.troubles) >= 4)
-            await bus.stop()
-            await asyncio.wait_for(reader, 30)
-            assert late.ended
-            assert bus.troubles == {}
-        await store.close()
+        await proxy.set_fault("down")
+        reader = asyncio.create_task(read())
+        late = bus.subscribe(["alert.*"], Heard())
+        await wait_until(lambda: len(bus.troubles) >= 4)
+        await bus.stop()
+        await asyncio.wait_for(reader, 30)
+        assert late.ended
+        assert bus.troubles == {}
 
 
 async def test_a_stop_right_after_work_is_heard(store: RedisStore, caplog: pytest.LogCaptureFixture) -> None:

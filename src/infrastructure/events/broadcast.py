@@ -6,6 +6,7 @@ from contextlib import aclosing
 from application.events.bus import EventHandler, GapHandler
 from domain.events.event import Gap
 from domain.events.topics import TopicFilter
+from infrastructure.events.feed import Item
 from infrastructure.events.options import EventBusOptions
 from infrastructure.events.reading import Reading
 from infrastructure.events.subscription import RedisSubscription
@@ -31,12 +32,18 @@ class BroadcastSubscription(RedisSubscription):
 
     async def _run(self) -> None:
         async with aclosing(self._reading.items({})) as items:
-            async for item in items:
-                if item.event is None:
-                    await self._tell_gap(Gap(item.family, item.lost))
-                elif error := await self._call(item.event):
-                    self._counters.failed += 1
-                    log.error("%s failed for event %s: not tried again", self.name, item.event.id, exc_info=error)
-                if self._closing:
-                    return
-                await self._breathe()
+            try:
+                async for item in items:
+                    await self._hear(item)
+                    if self._closing:
+                        return
+                    await self._breathe()
+            finally:
+                self._leaving = True
+
+    async def _hear(self, item: Item) -> None:
+        if item.event is None:
+            await self._tell_gap(Gap(item.family, item.lost))
+        elif error := await self._call(item.event):
+            self._counters.failed += 1
+            log.error("%s failed for event %s: not tried again", self.name, item.event.id, exc_info=error)

@@ -76,16 +76,22 @@ class Custody:
 
     async def run(self) -> None:
         """Acknowledge and keep until cancelled."""
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._keep_every_s):
-                    await self._something_done.wait()
-            self._something_done.clear()
-            try:
-                await self.flush()
-                await self.keep()
-            except Exception as error:  # noqa: BLE001 - told in log and health; entries in hand must not be forgotten
-                self._something_done.set()
-                await self._recovery.failed(error)
-            else:
-                self._recovery.succeeded()
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._keep_every_s):
+                        await self._something_done.wait()
+                self._something_done.clear()
+                await self._tell_store()
+        finally:
+            self._recovery.forget()
+
+    async def _tell_store(self) -> None:
+        try:
+            await self.flush()
+            await self.keep()
+        except Exception as error:  # noqa: BLE001 - told in log and health; entries in hand must not be forgotten
+            self._something_done.set()
+            await self._recovery.failed(error)
+        else:
+            self._recovery.succeeded()

@@ -15,16 +15,19 @@ from domain.events.errors import InvalidCursor
 from domain.events.event import FAMILIES
 from infrastructure.events.wire import StreamId
 
-CURSOR_PART = re.compile(r"([a-z]{1,20}):(\d{1,20})-(\d{1,20}):(\d{1,19})")
+CURSOR_PART = re.compile(r"([a-z]{1,20}):(\d{1,20})-(\d{1,20}):(\d{0,19})")
 CURSOR_MAX_LENGTH = 500
 ID_LIMIT = 2**64
 
 
 class Position(NamedTuple):
-    """After which entry a reader is, and the how-manieth of its stream that one was (0: none, the first is 1)."""
+    """After which entry a reader is, and the how-manieth of its stream that one was (0: none, the first is 1).
+
+    Without an ordinal, after a store went back in time, it is found again with one of the next entries.
+    """
 
     id: StreamId
-    ordinal: int
+    ordinal: int | None
 
 
 class Extent(NamedTuple):
@@ -65,37 +68,46 @@ def judge(at: Position, read: Sequence[StreamId], extent: Extent) -> Verdict:
     """
     if not read:
         return _judge_idle(at, extent)
-    if at.ordinal + len(read) > extent.added:
+    true = _ordinal_before(read, extent)
+    if at.ordinal is None:
+        return Verdict(Position(at.id, true))
+    if at.ordinal + len(read) > extent.added or (true is not None and true < at.ordinal):
         # Fewer entries than were seen: the store went back in time or was emptied. Nobody can say what is missing.
-        return Verdict(Position(at.id, max(extent.added - len(read), 0)), is_gap=True, lost=None)
-    if read[-1] == extent.last:
-        ordinal = extent.added - len(read)
-    elif extent.trimmed > at.ordinal and extent.first is not None and read[-1] >= extent.first:
-        ordinal = extent.trimmed - bisect_left(read, extent.first)
-    else:
+        return Verdict(Position(at.id, true), is_gap=True, lost=None)
+    if true is None:
         return Verdict(at)
-    return Verdict(Position(at.id, ordinal), ordinal > at.ordinal, max(ordinal - at.ordinal, 0))
+    return Verdict(Position(at.id, true), true > at.ordinal, true - at.ordinal)
+
+
+def _ordinal_before(read: Sequence[StreamId], extent: Extent) -> int | None:
+    """Return how many entries the stream was given before the first of ``read``, if one of them tells."""
+    if read[-1] == extent.last:
+        return extent.added - len(read)
+    oldest = len(read) if extent.first is None else bisect_left(read, extent.first)
+    return extent.trimmed - oldest if oldest < len(read) and read[oldest] == extent.first else None
 
 
 def _judge_idle(at: Position, extent: Extent) -> Verdict:
-    if at.id > extent.last or at.ordinal > extent.added:
+    if at.id > extent.last or (at.ordinal or 0) > extent.added:
         return Verdict(extent.end, is_gap=True, lost=None)
     if at.id == extent.last:
         return Verdict(extent.end)
     if extent.length == 0:
-        return Verdict(extent.end, extent.added > at.ordinal, extent.added - at.ordinal)
+        return Verdict(extent.end, is_gap=True, lost=None if at.ordinal is None else extent.added - at.ordinal)
     return Verdict(at)
 
 
 def after(at: Position, read: Sequence[StreamId]) -> Position:
     """Return the position behind ``read``, which began at ``at``."""
-    return Position(read[-1], at.ordinal + len(read)) if read else at
+    if not read:
+        return at
+    return Position(read[-1], None if at.ordinal is None else at.ordinal + len(read))
 
 
 def format_cursor(places: Mapping[str, Position]) -> str:
     """Write a place in several families as one string: ``job:1796-0:12,worker:1797-3:5``."""
     parts: Iterable[tuple[str, Position]] = ((name, places[name]) for name in FAMILIES if name in places)
-    return ",".join(f"{name}:{at.id[0]}-{at.id[1]}:{at.ordinal}" for name, at in parts)
+    return ",".join(f"{name}:{at.id[0]}-{at.id[1]}:{'' if at.ordinal is None else at.ordinal}" for name, at in parts)
 
 
 def parse_cursor(cursor: str) -> dict[str, Position]:
@@ -109,7 +121,7 @@ def parse_cursor(cursor: str) -> dict[str, Position]:
             stream = (int(found[2]), int(found[3]))
             if max(stream) >= ID_LIMIT:
                 break
-            places[found[1]] = Position(stream, int(found[4]))
+            places[found[1]] = Position(stream, int(found[4]) if found[4] else None)
         else:
             return places
     raise InvalidCursor(cursor=cursor[:100])

@@ -53,7 +53,7 @@ class Tail:
 
     async def _run(self) -> None:
         block_s = LONGEST_BLOCK_S
-        while True:
+        while self._feeds:
             try:
                 await self._step(block_s)
             except Exception as error:  # noqa: BLE001 - told in log and health; the tail must outlive whatever comes

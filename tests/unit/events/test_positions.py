@@ -113,6 +113,32 @@ def test_a_store_that_lost_its_data_is_a_gap_that_cannot_be_counted(at: Position
     assert after(verdict.at, read) == extent.end
 
 
+def test_a_stream_that_is_filled_anew_while_it_is_read_is_one_gap() -> None:
+    """Whatever has come between each read and the look at the stream, also when no entry tells its ordinal at first."""
+    for first_look in range(1, 6):
+        at, gaps = Position((5, 0), 50), 0
+        for seen, added in ((1, first_look), (2, 6), (3, 8), (8, 8)):
+            ids = [(ordinal * 10, 0) for ordinal in range(1, added + 1)]
+            read = [entry for entry in ids if entry > at.id][: max(seen - (at.id[0] // 10), 0)]
+            verdict = judge(at, read, Extent(ids[-1], ids[0], added, added))
+            gaps += verdict.is_gap
+            at = after(verdict.at, read)
+        assert gaps == 1
+        assert at == Position((80, 0), 8)
+
+
+def test_a_store_that_went_back_a_little_is_one_gap() -> None:
+    """Its first entry is older than the reader's place, so that only the last one tells where it is."""
+    at = Position((100, 0), 10)
+    verdict = judge(at, [(200, 0)], Extent((300, 0), (10, 0), 10, 10))
+    assert (verdict.is_gap, verdict.lost) == (True, None)
+    at = after(verdict.at, [(200, 0)])
+    assert at == Position((200, 0), None)
+    verdict = judge(at, [(300, 0)], Extent((300, 0), (10, 0), 10, 10))
+    assert not verdict.is_gap
+    assert after(verdict.at, [(300, 0)]) == Position((300, 0), 10)
+
+
 def test_an_absent_stream_at_its_beginning_is_no_gap() -> None:
     verdict = judge(Position((0, 0), 0), [], Extent((0, 0), None, 0, 0))
     assert not verdict.is_gap
@@ -122,6 +148,8 @@ def test_a_cursor_comes_back_as_it_was() -> None:
     places = {"worker": Position((1797, 3), 12), "job": Position((1796, 0), 4711)}
     assert format_cursor(places) == "job:1796-0:4711,worker:1797-3:12"
     assert parse_cursor(format_cursor(places)) == places
+    assert parse_cursor("job:5-0:") == {"job": Position((5, 0), None)}
+    assert format_cursor({"job": Position((5, 0), None)}) == "job:5-0:"
 
 
 @pytest.mark.parametrize(

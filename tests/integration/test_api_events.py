@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 import httpx2
 import pytest
+from sse_starlette.sse import AppStatus
 
 from api_kit import Api, Follower, problem_type
 from infrastructure.events.options import EventBusOptions
@@ -91,7 +92,11 @@ async def test_a_client_that_hangs_up_leaves_nothing_behind(redis_url: str, name
         await wait_until(lambda: not _tails())
 
 
-async def test_when_the_server_stops_streams_end_and_it_stops_at_once(redis_url: str, namespace: str) -> None:
+async def test_when_the_server_stops_streams_end_and_it_stops_at_once(
+    redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # sse-starlette looks for uvicorn's signal handlers, which are not there when somebody else handles signals.
+    monkeypatch.setattr(AppStatus, "enable_automatic_graceful_drain", False)
     async with Api(redis_url, namespace) as api, AsyncExitStack() as stack:
         followers = [await stack.enter_async_context(Follower(api)) for _ in range(5)]
         async with asyncio.timeout(4):  # it would wait 5 s for open responses

@@ -58,7 +58,7 @@ async def test_json_that_is_no_object_is_refused(api: Api, body: bytes) -> None:
 async def test_what_is_not_sent_as_json_is_refused(api: Api, kind: str | None) -> None:
     headers = {} if kind is None else {b"Content-Type": kind.encode()}
     refused = await api.call("POST", "/schedules", content=json.dumps(REPORT).encode(), headers=headers)
-    assert (refused.status_code, problem_type(refused)) == (415, "no-json")
+    assert (refused.status_code, problem_type(refused)) == (415, "unsupported-media-type")
 
 
 @pytest.mark.parametrize(

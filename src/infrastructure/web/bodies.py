@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.errors import RoundsmanError
-from infrastructure.web.errors import BodyTooLarge, BodyTooSlow, MalformedJson, NoJson
+from infrastructure.web.errors import BodyTooLarge, BodyTooSlow, MalformedJson, UnsupportedMediaType
 
 MAX_BODY_BYTES = 1_048_576
 READ_AND_DROPPED_BYTES = 16 * MAX_BODY_BYTES
@@ -103,7 +103,7 @@ def _check_type(headers: Headers) -> None:
     header["content-type"] = headers.get("content-type", "")
     kind = header.get_content_type()
     if headers.get("content-type") is None or not re.fullmatch(r"application/([!-~]+\+)?json", kind):
-        raise NoJson(found=headers.get("content-type", "unknown")[:100])
+        raise UnsupportedMediaType(found=headers.get("content-type", "unknown")[:100])
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -7,7 +7,7 @@ class MalformedJson(RoundsmanError):
     """The body is not JSON that can be taken: {why}."""
 
 
-class NoJson(RoundsmanError):
+class UnsupportedMediaType(RoundsmanError):
     """The body is of type '{found}'. Send JSON, with the header 'Content-Type: application/json'."""
 
     status = 415

@@ -13,6 +13,7 @@ from domain.scheduling.errors import ChangedMeanwhile, InvalidTrigger, ScheduleB
 from infrastructure.web.access import OPERATOR, VIEWER
 from infrastructure.web.json_models import example
 from infrastructure.web.problem_docs import problems
+from infrastructure.web.problems import IN_REQUEST
 from infrastructure.web.schedule_views import RunStarted, StopView
 from infrastructure.web.schedules import CancelRunning
 from infrastructure.web.services import FromServices
@@ -109,8 +110,8 @@ def _told_by_place() -> Iterator[None]:
     try:
         yield
     except InvalidTrigger as error:
-        error.facts["errors"] = [{"loc": ["body", "cron"], "msg": error.facts["why"]}]
+        error.facts[IN_REQUEST] = [{"loc": ["body", "cron"], "msg": error.facts["why"]}]
         raise
     except InvalidMonitoring as error:
-        error.facts["errors"] = [{"loc": ["body"], "msg": error.facts["why"]}]
+        error.facts[IN_REQUEST] = [{"loc": ["body"], "msg": error.facts["why"]}]
         raise

@@ -27,6 +27,8 @@ API = "/api/v1"
 RETRY_AFTER_S = 2
 """The store is back, or known to be gone for longer, after about this time."""
 SHOWN_ERRORS = 50
+IN_REQUEST = "in_request"
+"""The fact of an error that lists the wrong parts of a request, as ``FieldError`` has them."""
 LONGEST_PART = 100
 
 
@@ -60,7 +62,7 @@ def problem_of(error: RoundsmanError, path: str | None = None) -> Problem:
         status=error.status,
         detail=" ".join(str(error).split()),
         instance=None if path is None else quote(path, safe="/:@!$&'()*+,;="),
-        errors=error.facts.get("errors"),
+        errors=error.facts.get(IN_REQUEST),
         error_id=error.facts.get("error_id"),
     )
 
@@ -165,7 +167,7 @@ def invalid_fields(field_errors: list[dict[str, Any]], total: int | None = None)
     said = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in field_errors[:3])
     count = len(field_errors) if total is None else total
     more = f"; and {count - 3} more" if count > 3 else ""
-    return errors.InvalidRequest(why=f"The request is not valid. {said}{more}", errors=field_errors)
+    return errors.InvalidRequest(why=f"The request is not valid. {said}{more}", **{IN_REQUEST: field_errors})
 
 
 def _renamed(loc: tuple[str | int, ...], names: dict[tuple[str | int, ...], tuple[str, ...]]) -> tuple[str | int, ...]:

@@ -12,9 +12,9 @@ from domain.scheduling.errors import InvalidTrigger
 from domain.scheduling.policy import SchedulePolicy
 from infrastructure.web.json_models import Body, LeftOut, Patch, example
 from infrastructure.web.parameters import CountedTime
-from infrastructure.web.problems import invalid
+from infrastructure.web.problems import IN_REQUEST, invalid
 
-IN_REQUEST: dict[tuple[str | int, ...], tuple[str, ...]] = {
+PLACES: dict[tuple[str | int, ...], tuple[str, ...]] = {
     (): ("body",),
     ("interval",): ("body", "trigger", "interval_s"),
     ("cron",): ("body", "trigger", "cron"),
@@ -118,14 +118,14 @@ def told_by_place() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise invalid(error.errors(), IN_REQUEST) from None
+        raise invalid(error.errors(), PLACES) from None
     except UnknownJob as error:
-        error.facts["errors"] = [{"loc": ["body", "name"], "msg": "no background job has this name"}]
+        error.facts[IN_REQUEST] = [{"loc": ["body", "name"], "msg": "no background job has this name"}]
         raise
     except InvalidTrigger as error:
-        error.facts["errors"] = [{"loc": ["body", "trigger"], "msg": error.facts["why"]}]
+        error.facts[IN_REQUEST] = [{"loc": ["body", "trigger"], "msg": error.facts["why"]}]
         raise
     except InvalidData as error:
         found = error.facts.get("errors") or [{"loc": [], "msg": error.facts["why"]}]
-        error.facts["errors"] = [{"loc": ["body", "data", *item["loc"]], "msg": item["msg"]} for item in found]
+        error.facts[IN_REQUEST] = [{"loc": ["body", "data", *item["loc"]], "msg": item["msg"]} for item in found]
         raise

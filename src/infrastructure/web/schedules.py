@@ -41,7 +41,7 @@ NOT_FOUND = ScheduleNotFound(id="nightly-report")
 CHANGED = ChangedMeanwhile(id="nightly-report", tries=10)
 NO_JOB = UnknownJob(name="Raport", hint="Did you mean Report?")
 BAD_DATA = InvalidData(
-    name="Report", why="team: Field required", errors=[{"loc": ["body", "data", "team"], "msg": "Field required"}]
+    name="Report", why="team: Field required", in_request=[{"loc": ["body", "data", "team"], "msg": "Field required"}]
 )
 BAD_TRIGGER = InvalidTrigger(id="nightly-report", why="it would never fire (again); mend its cron line")
 

@@ -55,6 +55,19 @@ async def test_asking_again_changes_nothing(monitor: Monitor, site: Site) -> Non
     assert await site.topics("schedule") == ["schedule.created"]
 
 
+async def test_only_a_new_monitoring_begins_with_a_look(site: Site) -> None:
+    monitor = await site.start()
+    await monitor.add()
+    await monitor.monitoring.start("w1", MonitoringRequest(interval_s=3000))
+
+    async def looked() -> bool:
+        return (await monitor.monitoring.get("w1")).last_outcome == "succeeded"
+
+    await wait_until(looked, "the first look to end")
+    await monitor.monitoring.start("w1", MonitoringRequest(interval_s=2000))
+    assert len(await monitor.scheduler.runs("worker-metrics-w1")) == 1
+
+
 async def test_from_another_process_after_a_restart(monitor: Monitor, site: Site) -> None:
     await monitor.monitoring.start("w1", MonitoringRequest(interval_s=30))
     await monitor.stop()

@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator
 
 import pytest
+
 from cluster import Cluster
+from hands import Hands
 
 
 @pytest.fixture
@@ -12,8 +14,20 @@ async def cluster(redis_url: str, namespace: str) -> AsyncIterator[Cluster]:
         yield made
         keys = [key async for key in made.redis.command.scan_iter(match=f"{made.redis.prefix}:*", count=1000)]
     if keys:
-        from infrastructure.redis.connection import RedisStore  # noqa: PLC0415
+        from infrastructure.redis.connection import RedisStore
 
         store = RedisStore(redis_url, namespace)
         await store.command.unlink(*keys)
         await store.close()
+
+
+@pytest.fixture
+async def hands(cluster: Cluster) -> AsyncIterator[tuple[Hands, Hands]]:
+    made = []
+    for _ in range(2):
+        instance = cluster.make(executes=False)
+        await instance.start()
+        made.append(Hands(instance))
+    yield made[0], made[1]
+    for one in made:
+        one.client.close()

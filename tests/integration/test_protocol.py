@@ -1,93 +1,19 @@
 """The protocol's steps by hand, in the orders that faults bring about (docs/decisions/001)."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from application.runs.registry import JobRegistry
 from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor, SchedulePolicy
-from cluster import Cluster, Instance
-from domain.runs.outcome import Failed, Outcome, Retry, Succeeded, Terminated
-from domain.runs.run import Claim, RunStatus
+from cluster import Cluster
+from domain.runs.outcome import Failed, Retry, Succeeded, Terminated
+from domain.runs.run import RunStatus
 from domain.scheduling.errors import NotResumable, ScheduleNotFound
+from hands import LANES, Hands, one_shot, schedule, status
 from infrastructure.runs.scripts import Retention, source
-from infrastructure.runs.settling import _arguments
-from infrastructure.runs.store import join_spec
 from sample_jobs import Note, Once
 from support import wait_until
-
-LANES = ["Note@1", "Once@1"]
-
-
-class Hands:
-    """One instance whose steps the test takes one by one."""
-
-    def __init__(self, instance: Instance) -> None:
-        self.id = instance.id
-        self.client = instance.store.threaded()
-        self.prefix = f"{instance.store.prefix}:"
-        self.instance = instance
-        self.batch = 0
-
-    def call(self, script: str, *args: Any) -> Any:
-        return self.client.register_script(source(script, Retention()))(keys=[self.prefix], args=[self.id, *args])
-
-    def claim(self, limit: int = 10, lease_ms: int = 60_000, takeovers: int = 5) -> list[Claim]:
-        rows = self.call("claim", lease_ms, limit, takeovers, *LANES)[3]
-        return [
-            Claim(spec=join_spec(tag, rest), data=data, lane=lane, attempt=attempt, retries=retries, token=token)
-            for tag, rest, data, lane, attempt, retries, token in rows
-        ]
-
-    def settle(self, claim: Claim, outcome: Outcome, *, again: bool = False) -> str:
-        self.batch += 0 if again else 1
-        return str(self.call("settle", self.batch, *_arguments(claim, outcome))[0])
-
-    def renew(self, *claims: Claim, lease_ms: int = 60_000) -> list[str]:
-        args = [part for claim in claims for part in (claim.spec.run_id, claim.lane, claim.token)]
-        return list(self.call("renew", lease_ms, "{}", *args)[1])
-
-    def take(self, hide_ms: int = 60_000) -> list[Any]:
-        return list(self.call("take", hide_ms, 100, *LANES)[2])
-
-    def commit(self, schedule_id: str, state: str, next_state: str = "x", runs: int = 0) -> list[int]:
-        look = "99999999999999"
-        return list(
-            self.call("commit", 10, schedule_id, state, next_state, "Note@1", look, "skip", 1, 0, "", "{}", runs)
-        )
-
-    def lapse(self, lane: str = "Once@1") -> None:
-        """Let all leases of a lane be over, as if their owners had died long ago beside a living store."""
-        for run_id in self.client.zrange(f"{self.prefix}leases:{lane}", 0, -1):
-            self.client.zadd(f"{self.prefix}leases:{lane}", {run_id: 1})
-        self.client.hset(f"{self.prefix}meta", "no_takeover_until", 0)
-
-
-@pytest.fixture
-async def hands(cluster: Cluster) -> AsyncIterator[tuple[Hands, Hands]]:
-    made = []
-    for _ in range(2):
-        instance = cluster.make(executes=False)
-        await instance.start()
-        made.append(Hands(instance))
-    yield made[0], made[1]
-    for one in made:
-        one.client.close()
-
-
-async def one_shot(hand: Hands, task_id: str = "o", **options: Any) -> None:
-    await hand.instance.bus.schedule_task(ScheduledTaskDescriptor(id=task_id, name="Once", **options))
-
-
-async def schedule(hand: Hands, task_id: str = "s", interval: float = 0.01) -> None:
-    await hand.instance.bus.schedule_task(RecurrentTaskDescriptor(id=task_id, name="Note", interval=interval))
-
-
-async def status(hand: Hands, run_id: str) -> RunStatus | None:
-    run = await hand.instance.runs.get(run_id)
-    return run.status if run else None
 
 
 async def test_a_commit_is_refused_whole_when_the_schedule_changed_after_the_take(hands: tuple[Hands, Hands]) -> None:

@@ -118,19 +118,18 @@ class BackgroundTaskScheduler:
 
     async def pause(self, task_id: str, reason: str = "", by: str | None = None) -> ScheduleInfo:
         """Let a schedule rest until ``resume``; runs that exist go on. Pausing twice keeps the first pause."""
-        now, who = await self._schedules.now(), by or self._actor()
+        who = by or self._actor()
         event: dict[str, object] = {"by": who, "reason": reason}
         return await self._update(
-            task_id, lambda found: states.paused(found, now, who, reason), "schedule.paused", event
+            task_id, lambda found, now: states.paused(found, now, who, reason), "schedule.paused", event
         )
 
-    async def park(self, task_id: str, reason: str, generation: int) -> None:
+    async def park(self, task_id: str, reason: str, incarnation: str, generation: int) -> None:
         """Set a schedule aside that cannot be loaded, unless it was changed since or is gone. ``resume`` ends it."""
-        now = await self._schedules.now()
         try:
             await self._update(
                 task_id,
-                lambda found: states.parked(found, now, reason, generation),
+                lambda found, now: states.parked(found, now, reason, incarnation, generation),
                 "schedule.changed",
                 {"parked": reason},
             )
@@ -149,9 +148,8 @@ class BackgroundTaskScheduler:
             if not resumed:
                 raise NotResumable(id=task_id)
             return info
-        now = await self._schedules.now()
         event: dict[str, object] = {"by": by or self._actor()}
-        return await self._update(task_id, lambda found: states.resumed(found, now), "schedule.resumed", event)
+        return await self._update(task_id, states.resumed, "schedule.resumed", event)
 
     async def run_now(self, task_id: str) -> str:
         """Run a schedule's job once beside its rhythm; return the run's id. Raises ``ScheduleBusy`` as overlap says."""
@@ -194,12 +192,12 @@ class BackgroundTaskScheduler:
     async def _put(self, wanted: RecurrentTaskDescriptor, expected: Stored | None = None) -> Scheduled:
         """Compare and set until nobody was faster. With ``expected`` the schedule must be there."""
         wanted = self._checked(wanted)
-        now = await self._schedules.now()
         before = expected
         for _ in range(TRIES):
             if before is not None and before.definition == wanted:
                 return await self._scheduled(PutResult.UNCHANGED, before)
-            after = states.put(wanted, before, now)
+            # Asked after ``before`` was read: a fire between the two would be due once more.
+            after = states.put(wanted, before, await self._schedules.now())
             topic = "schedule.changed" if before else "schedule.created"
             event: dict[str, object] = {"name": wanted.name, "generation": after.generation, "by": self._actor()}
             changed = await self._change(wanted.id, before, after, topic, event, wanted)
@@ -220,12 +218,12 @@ class BackgroundTaskScheduler:
         return wanted.model_copy(update={"data": data, "version": definition.version})
 
     async def _update(
-        self, task_id: str, step: Callable[[Stored], ScheduleState | None], topic: str, event: dict[str, object]
+        self, task_id: str, step: Callable[[Stored, int], ScheduleState | None], topic: str, event: dict[str, object]
     ) -> ScheduleInfo:
         """Compare and set until nobody was faster; a ``step`` of None leaves the schedule as it is."""
         for _ in range(TRIES):
             stored = await self._found(task_id)
-            after = step(stored)
+            after = step(stored, await self._schedules.now())
             if after is not None:
                 if not (await self._change(task_id, stored, after, topic, event)).done:
                     continue

@@ -46,9 +46,10 @@ def paused(stored: Stored, now: int, by: str, reason: str) -> ScheduleState | No
     return stored.state.model_copy(update={"paused": Pause(at=at(now), by=by, reason=reason)})
 
 
-def parked(stored: Stored, now: int, reason: str, generation: int) -> ScheduleState | None:
-    """Return the parked state; None for a schedule that was parked or changed since."""
-    if stored.state.parked or stored.state.generation != generation:
+def parked(stored: Stored, now: int, reason: str, incarnation: str, generation: int) -> ScheduleState | None:
+    """Return the parked state; None for a schedule that was parked, changed or made anew since."""
+    state = stored.state
+    if state.parked or (state.incarnation, state.generation) != (incarnation, generation):
         return None
     return stored.state.model_copy(update={"parked": Parked(at=at(now), reason=reason)})
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from application.runs.runner import JobRunner
 from domain.errors import StoreUnavailable
+from domain.runs.run import Claim
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.runs.scripts import Retention, source
 
@@ -90,7 +91,8 @@ class Renewal:
 
     def _renew_once(self) -> None:
         args: list[Any] = [self._instance, self._lease_ms, json.dumps(self._announcement())]
-        for claim in list(self._runner.held.values()):
+        claims = list(self._runner.held.values())
+        for claim in claims:
             args.extend([claim.spec.run_id, claim.lane, claim.token])
         try:
             with store_errors():
@@ -105,11 +107,14 @@ class Renewal:
             return
         self._down = False
         if lost and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._revoke, lost)
+            gone = frozenset(lost)
+            self._loop.call_soon_threadsafe(self._revoke, [claim for claim in claims if claim.spec.run_id in gone])
 
-    def _revoke(self, run_ids: list[str]) -> None:
-        for run_id in run_ids:
-            self._runner.revoke(run_id, "the store says that another instance owns it, or that it is over")
+    def _revoke(self, lost: list[Claim]) -> None:
+        for claim in lost:
+            if self._runner.held.get(claim.spec.run_id) is not claim:
+                continue  # settled while the renewal was under way; there may be a newer claim, which is good
+            self._runner.revoke(claim.spec.run_id, "the store says that another instance owns it, or that it is over")
 
     def _watch_loop(self) -> None:
         silent_s = time.monotonic() - self._turned

@@ -87,15 +87,16 @@ class SettlementQueue:
             await self._send_progress()
 
     async def _send(self, batch: list[tuple[Claim, Outcome]]) -> None:
-        self._number += 1
-        args: list[str | int] = [self._instance, self._number]
-        for claim, outcome in batch:
-            args.extend(_arguments(claim, outcome))
         try:
-            *verdicts, ready = await self._insist(args)
+            *verdicts, ready = await self._insist(self._batch(batch))
         except Exception:
-            log.exception("the store refused %d outcomes; these runs lapse and are taken over", len(batch))
-            verdicts, ready = ["refused"] * len(batch), 0
+            if len(batch) > 1:  # one outcome must not cost the others theirs
+                log.warning("the store refused %d outcomes together; each is settled by itself", len(batch))
+                for one in batch:
+                    await self._send([one])
+                return
+            log.exception("the outcome of run %s was refused; it lapses and is taken over", batch[0][0].spec.run_id)
+            verdicts, ready = ["refused"], 0
         self.settled([claim for claim, _ in batch])
         for (claim, outcome), verdict in zip(batch, verdicts, strict=True):
             if verdict == "lost":
@@ -104,6 +105,13 @@ class SettlementQueue:
                 self.park(claim, outcome.error)
         if ready:
             self.ready()
+
+    def _batch(self, batch: list[tuple[Claim, Outcome]]) -> list[str | int]:
+        self._number += 1
+        args: list[str | int] = [self._instance, self._number]
+        for claim, outcome in batch:
+            args.extend(_arguments(claim, outcome))
+        return args
 
     async def _insist(self, args: list[str | int]) -> list[str | int]:
         wait = RETRY_S[0]
@@ -124,19 +132,27 @@ class SettlementQueue:
             return
         reports, self._reports, self._reporter = self._reports, {}, None
         args: list[str | float] = [self._instance]
-        for claim, percent, message in reports.values():
-            args.extend([claim.spec.run_id, claim.token, percent, json.dumps(message[:500])])
         try:
+            for claim, percent, message in reports.values():
+                args.extend([claim.spec.run_id, claim.token, percent, _text(message[:500])])
             with store_errors():
                 await self._progress(keys=[self._prefix], args=args)
         except StoreUnavailable as error:
             log.debug("progress of %d runs was not noted: %s", len(reports), error)
+        except Exception:  # settling goes on: what a body says of itself must not stop the others
+            log.exception("progress of %d runs could not be noted", len(reports))
 
 
 def _arguments(claim: Claim, outcome: Outcome) -> list[str | int]:
     """Return the seven arguments that settle.lua reads for one attempt."""
     kind, delay_ms, ended, error = _ending(outcome)
-    return [claim.spec.run_id, claim.token, kind, delay_ms, ended, error, claim.spec.generation]
+    definition = f"{claim.spec.incarnation} {claim.spec.generation}"
+    return [claim.spec.run_id, claim.token, kind, delay_ms, ended, error, definition]
+
+
+def _text(said: str) -> str:
+    """Return a text as JSON that every reader takes: half a surrogate pair, which Lua refuses, becomes a '?'."""
+    return json.dumps(said.encode("utf-8", "replace").decode())
 
 
 def _ending(outcome: Outcome) -> tuple[str, int, str, str]:
@@ -144,13 +160,13 @@ def _ending(outcome: Outcome) -> tuple[str, int, str, str]:
         case Succeeded(result):
             return "succeeded", 0, f',"result":{result}', ""
         case Retry(error, delay_s):
-            return "retry", round(delay_s * 1000), f',"error":{json.dumps(error)}', json.dumps(error)
+            return "retry", round(delay_s * 1000), f',"error":{_text(error)}', _text(error)
         case Failed(error, unloadable):
-            return ("unloadable" if unloadable else "failed"), 0, f',"error":{json.dumps(error)}', json.dumps(error)
+            return ("unloadable" if unloadable else "failed"), 0, f',"error":{_text(error)}', _text(error)
         case Cancelled(why):
-            return "cancelled", 0, f',"why":{json.dumps(why)}', ""
+            return "cancelled", 0, f',"why":{_text(why)}', ""
         case Terminated(why):
-            return "terminated", 0, f',"why":{json.dumps(why)}', ""
+            return "terminated", 0, f',"why":{_text(why)}', ""
         case Released(started):
             return ("released" if started else "unstarted"), 0, "", ""
         case Lost():

@@ -40,7 +40,7 @@ class EngineCondition:
 class Engine:
     """Execute due work in this process. A hosted service, owned by ``BackgroundTaskScheduler``.
 
-    ``park`` is called with job id, reason and generation when the payload of a fire does not load.
+    ``park`` is called with job id, reason, incarnation and generation when the payload of a fire does not load.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Engine:
         self._draining = False
         self._started = False
         self._parking: set[asyncio.Task[None]] = set()
-        self.park: Callable[[str, str, int], Any] = _no_park
+        self.park: Callable[[str, str, str, int], Any] = _no_park
 
     async def start(self) -> None:
         """Check that every job can be satisfied, then start; a second start does nothing."""
@@ -159,10 +159,10 @@ class Engine:
 
     async def _park(self, claim: Claim, why: str) -> None:
         try:
-            await self.park(claim.spec.job_id, why, claim.spec.generation)
+            await self.park(claim.spec.job_id, why, claim.spec.incarnation, claim.spec.generation)
         except Exception:
             log.exception("schedule %s could not be parked; its next fire tries again", claim.spec.job_id)
 
 
-async def _no_park(job_id: str, why: str, generation: int) -> None:
+async def _no_park(job_id: str, why: str, incarnation: str, generation: int) -> None:
     log.error("schedule %s cannot be loaded: %s", job_id, why)

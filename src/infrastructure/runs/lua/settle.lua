@@ -1,7 +1,7 @@
 -- settle: end attempts, each only if its claim still holds. The same batch number again gets the same reply.
 -- ARGV: instance, batch number, then for each attempt:
 --   run id, token, outcome (succeeded | retry | failed | unloadable | cancelled | terminated | released | unstarted), delay_ms,
---   ended (JSON members with a leading comma), error (JSON), generation
+--   ended (JSON members with a leading comma), error (JSON), definition (incarnation and generation)
 -- Reply: { verdict ('settled' | 'lost') for each attempt..., runs made ready as the last }
 local stored = redis.call('GET', PREFIX .. 'batch:' .. SOURCE)
 if stored then
@@ -45,19 +45,20 @@ local function retry(run, delay, ended, error_text)
   count(run.job, { retried = 1 }, { last_outcome = 'retrying', last_ended = NOW, last_error = cjson.decode(error_text) })
 end
 
-local function terminate(run, ended, generation)
+local function terminate(run, ended, definition)
   count(run.job, { succeeded = 1 }, { last_outcome = 'terminated', last_ended = NOW })
   local state = redis.call('HGET', PREFIX .. 'states', run.job)
   ready = ready + finish(run, 'succeeded', 'job.terminated', ended)
   if not state then return end
-  if int(cjson.decode(state).generation) ~= generation then return end
-  remove(run.job, cjson.decode(state).lane)
+  state = cjson.decode(state)
+  if state.incarnation .. ' ' .. int(state.generation) ~= definition then return end
+  remove(run.job, state.lane)
   cancel_waiting(run.job, 'its schedule was ended by the job itself')
   emit('schedule.removed', '{"id":' .. quote(run.job) .. ended .. ',"terminated":true}')
   redis.call('PUBLISH', PREFIX .. 'wake', 'due')
 end
 
-local function settle(run, outcome, delay, ended, error_text, generation)
+local function settle(run, outcome, delay, ended, error_text, definition)
   if outcome == 'succeeded' then
     count(run.job, { succeeded = 1 }, { last_outcome = 'succeeded', last_ended = NOW })
     ready = ready + finish(run, 'succeeded', 'job.succeeded', ended)
@@ -71,7 +72,7 @@ local function settle(run, outcome, delay, ended, error_text, generation)
     count(run.job, { cancelled = 1 }, { last_outcome = 'cancelled', last_ended = NOW })
     ready = ready + finish(run, 'cancelled', 'job.cancelled', ended)
   elseif outcome == 'terminated' then
-    terminate(run, ended, generation)
+    terminate(run, ended, definition)
   else
     give_back(run, outcome == 'released')
   end

@@ -1,0 +1,78 @@
+"""The protocol's steps by hand: each is one call to the store, taken when the test wants it."""
+
+import json
+from typing import Any
+
+from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor
+from cluster import Instance
+from domain.runs.outcome import Outcome
+from domain.runs.run import Claim, RunStatus
+from infrastructure.runs.scripts import Retention, source
+from infrastructure.runs.settling import _arguments
+from infrastructure.runs.store import join_spec
+
+LANES = ["Note@1", "Once@1"]
+
+
+class Hands:
+    """One instance whose steps the test takes one by one."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.id = instance.id
+        self.client = instance.store.threaded()
+        self.prefix = f"{instance.store.prefix}:"
+        self.instance = instance
+        self.batch = 0
+
+    def call(self, script: str, *args: Any) -> Any:
+        return self.client.register_script(source(script, Retention()))(keys=[self.prefix], args=[self.id, *args])
+
+    def claim(self, limit: int = 10, lease_ms: int = 60_000, takeovers: int = 5) -> list[Claim]:
+        rows = self.call("claim", lease_ms, limit, takeovers, *LANES)[3]
+        return [
+            Claim(spec=join_spec(tag, rest), data=data, lane=lane, attempt=attempt, retries=retries, token=token)
+            for tag, rest, data, lane, attempt, retries, token in rows
+        ]
+
+    def settle(self, claim: Claim, outcome: Outcome, *, again: bool = False) -> str:
+        self.batch += 0 if again else 1
+        return str(self.call("settle", self.batch, *_arguments(claim, outcome))[0])
+
+    def renew(self, *claims: Claim, lease_ms: int = 60_000) -> list[str]:
+        args = [part for claim in claims for part in (claim.spec.run_id, claim.lane, claim.token)]
+        return list(self.call("renew", lease_ms, "{}", *args)[1])
+
+    def take(self, hide_ms: int = 60_000) -> list[Any]:
+        return list(self.call("take", hide_ms, 100, *LANES)[2])
+
+    def commit(self, schedule_id: str, state: str, next_state: str = "x", runs: int = 0) -> list[int]:
+        look = "99999999999999"
+        return list(
+            self.call("commit", 10, schedule_id, state, next_state, "Note@1", look, "skip", 1, 0, "", "{}", runs)
+        )
+
+    def fire(self, run_id: str, overlap: str = "skip", limit: int = 1, missed: int = 0) -> None:
+        """Commit one fire of the schedule ``s``, whatever its rhythm says."""
+        names = {"run_id": run_id, "job_id": "s", "name": "Note", "reason": "fire", "fire_time": "2026-01-01T00:00:00Z"}
+        state, look = self.client.hget(f"{self.prefix}states", "s"), "99999999999999"
+        plan = ("s", state, state, "Note@1", look, overlap, limit, 0, "", "{}", 1)
+        self.call("commit", 10, *plan, run_id, "fire", 5, missed, json.dumps(names)[1:-1], '"timeout_s":9', "{}")
+
+    def lapse(self, lane: str = "Once@1") -> None:
+        """Let all leases of a lane be over, as if their owners had died long ago beside a living store."""
+        for run_id in self.client.zrange(f"{self.prefix}leases:{lane}", 0, -1):
+            self.client.zadd(f"{self.prefix}leases:{lane}", {run_id: 1})
+        self.client.hset(f"{self.prefix}meta", "no_takeover_until", 0)
+
+
+async def one_shot(hand: Hands, task_id: str = "o", **options: Any) -> None:
+    await hand.instance.bus.schedule_task(ScheduledTaskDescriptor(id=task_id, name="Once", **options))
+
+
+async def schedule(hand: Hands, task_id: str = "s", interval: float = 0.01) -> None:
+    await hand.instance.bus.schedule_task(RecurrentTaskDescriptor(id=task_id, name="Note", interval=interval))
+
+
+async def status(hand: Hands, run_id: str) -> RunStatus | None:
+    run = await hand.instance.runs.get(run_id)
+    return run.status if run else None

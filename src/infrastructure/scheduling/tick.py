@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from redis.exceptions import OutOfMemoryError
+
 from application.runs.registry import JobRegistry
 from application.runs.runner import JobRunner
 from application.scheduling.compiled import CompiledSchedule, at, compile_schedule
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT_S = 1.0
 """A tick comes at least this often: a wake-up that was lost costs no more than this."""
 CACHE_LIMIT = 100_000
+COMMIT_ARGUMENTS = 50_000
+"""About 7,000 runs: more are committed in several calls, as the store serves nobody else meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -72,19 +76,29 @@ class Tick:
 
     def __call__(self) -> float:
         """Do one pass and return how long to wait, in seconds."""
-        try:
-            with store_errors():
-                waits = [self._fire(), self._claim_runs()]
-        except StoreUnavailable as error:
-            if not self._down:
-                log.warning("the scheduler waits for the store: %s", error)
-            self._down = True
-            return LONGEST_WAIT_S / 4
+        waits = []
+        steps = (self._fire, self._claim_runs)
+        for step in steps:
+            try:
+                with store_errors():
+                    waits.append(step())
+            except StoreUnavailable as error:
+                if not self._down:
+                    log.warning("the scheduler waits for the store: %s", error)
+                self._down = True
+                if not isinstance(error.__cause__, OutOfMemoryError):  # a full store still lets claims through
+                    return LONGEST_WAIT_S / 4
+            except Exception:
+                log.exception("half a pass failed; the other half goes on, and it comes again")
+        if len(waits) == len(steps):
+            self._passed()
+        return max(min([*waits, LONGEST_WAIT_S]), 0.0)
+
+    def _passed(self) -> None:
         if self._down:
             log.info("the store is back; the scheduler goes on")
         self._down = False
         self.ticked = time.monotonic()
-        return max(min(*waits, LONGEST_WAIT_S), 0.0)
 
     def close(self) -> None:
         """Close the connection; after the thread has ended."""
@@ -96,14 +110,21 @@ class Tick:
         now_text, next_look, taken = self._call(self._take, [self._pace.lease_ms, self._pace.batch, *lanes])
         now = int(now_text)
         if taken:
-            self._load([(schedule_id, ScheduleState.model_validate_json(text)) for schedule_id, text in taken])
-            args: list[Any] = [self._runner.free_slots if self._may_claim() else 0]
-            for schedule_id, text in taken:
-                args.extend(self._plan(schedule_id, text, now))
-            if len(args) > 1:
-                self._call(self._commit, args)
+            readable = _readable(taken)
+            self._load([(schedule_id, state) for schedule_id, _, state in readable])
+            args: list[Any] = []
+            for schedule_id, text, state in readable:
+                args.extend(self._planned(schedule_id, text, state, now))
+                if len(args) > COMMIT_ARGUMENTS:
+                    self._commit_plans(args)
+                    args = []
+            if args:
+                self._commit_plans(args)
             return 0.0 if len(taken) >= self._pace.batch else self._soon(now, next_look, taken)
         return (int(next_look) - now) / 1000 if next_look else LONGEST_WAIT_S
+
+    def _commit_plans(self, args: list[Any]) -> None:
+        self._call(self._commit, [self._runner.free_slots if self._may_claim() else 0, *args])
 
     def _soon(self, now: int, next_look: str, taken: list[tuple[str, str]]) -> float:
         """Return when to look again after a commit: what was just planned is due at its own next time."""
@@ -139,12 +160,19 @@ class Tick:
             except (RoundsmanError, ValueError) as error:
                 log.error("schedule %s is left to others: this process cannot plan it: %s", schedule_id, error)  # noqa: TRY400
 
-    def _plan(self, schedule_id: str, text: str, now: int) -> list[Any]:
+    def _planned(self, schedule_id: str, text: str, state: ScheduleState, now: int) -> list[Any]:
         """Return what commit.lua reads for one schedule; nothing for one that this process cannot plan."""
         compiled = self._cache.get(schedule_id)
         if compiled is None:
             return []
-        state = ScheduleState.model_validate_json(text)
+        try:
+            return self._plan(compiled, text, state, now)
+        except Exception:
+            log.exception("schedule %s cannot be planned; the others go on", schedule_id)
+            return []
+
+    def _plan(self, compiled: CompiledSchedule, text: str, state: ScheduleState, now: int) -> list[Any]:
+        schedule_id = compiled.descriptor.id
         policy = compiled.descriptor.policy
         todo = plan(schedule_id, compiled.trigger, policy, state.due, now, 2 * self._pace.lease_ms)
         after, look = "", ""
@@ -171,13 +199,13 @@ class Tick:
         for run in todo.runs:
             spec = compiled.spec(run)
             tag, rest = split_spec(spec)
-            args.extend([spec.run_id, spec.reason.value, run.due, tag, rest, compiled.data])
+            args.extend([spec.run_id, spec.reason.value, run.due, run.missed, tag, rest, compiled.data])
         return args
 
     def _claim_runs(self) -> float:
         """Claim as many runs as there are free slots and hand them to the event loop."""
+        self.claims_left = True  # before the slots are counted: who frees one from now on wakes the next tick
         slots = self._runner.free_slots
-        self.claims_left = True
         if not slots or not self._may_claim():
             return LONGEST_WAIT_S
         pace = self._pace
@@ -185,10 +213,7 @@ class Tick:
         now, next_look, left, rows = self._call(
             self._claim, [pace.lease_ms, min(slots, pace.batch), pace.takeover_limit, *lanes]
         )
-        claims = [
-            Claim(spec=join_spec(tag, rest), data=data, lane=lane, attempt=attempt, retries=retries, token=token)
-            for tag, rest, data, lane, attempt, retries, token in rows
-        ]
+        claims = [claim for row in rows if (claim := _claim(row)) is not None]
         if claims:
             self._runner.hold(claims)
             self._loop.call_soon_threadsafe(self._runner.start, claims)
@@ -199,6 +224,28 @@ class Tick:
 
     def _call(self, script: Any, args: list[Any]) -> Any:
         return script(keys=[self._prefix], args=[self._instance, *args], client=self._client)
+
+
+def _readable(taken: list[tuple[str, str]]) -> list[tuple[str, str, ScheduleState]]:
+    """Return what was taken with its states; one that another version wrote must not stop the others."""
+    found = []
+    for schedule_id, text in taken:
+        try:
+            found.append((schedule_id, text, ScheduleState.model_validate_json(text)))
+        except ValueError as error:
+            log.error("schedule %s is left to others: its state cannot be read: %s", schedule_id, error)  # noqa: TRY400
+    return found
+
+
+def _claim(row: list[Any]) -> Claim | None:
+    """Return what claim.lua says of one run; None for one that cannot be read: it lapses, and others take it over."""
+    tag, rest, data, lane, attempt, retries, token = row
+    try:
+        spec = join_spec(tag, rest)
+    except ValueError as error:
+        log.error("a claimed run is left to others: {%s} cannot be read: %s", tag, error)  # noqa: TRY400
+        return None
+    return Claim(spec=spec, data=data, lane=lane, attempt=attempt, retries=retries, token=token)
 
 
 def _dropped_event(schedule_id: str, state: ScheduleState, todo: Plan) -> str:

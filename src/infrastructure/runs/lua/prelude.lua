@@ -112,14 +112,14 @@ local function finish(run, status, topic, ended)
   return release_next(run.job)
 end
 
-local function create(id, job, lane, reason, tag, spec, data, corr, trace)
+local function create(id, job, lane, reason, tag, spec, data, corr, trace, more)
   local key = run_key(id)
   redis.call('HSET', key, 'tag', tag, 'spec', spec, 'data', data, 'job', job, 'lane', lane, 'reason', reason,
     'status', 'queued', 'attempt', 0, 'retries', 0, 'queued', int(NOW))
   if corr and corr ~= '' then redis.call('HSET', key, 'corr', corr) end
   if trace and trace ~= '' then redis.call('HSET', key, 'trace', trace) end
   redis.call('SADD', PREFIX .. 'active:' .. job, id)
-  announce('job.queued', { id = id, tag = tag, attempt = 0, corr = corr, trace = trace }, '')
+  announce('job.queued', { id = id, tag = tag, attempt = 0, corr = corr, trace = trace }, more or '')
 end
 
 local function enqueue(id, lane, order)

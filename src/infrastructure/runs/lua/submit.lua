@@ -41,12 +41,32 @@ if reason == 'one_shot' then return one_shot() end
 local known = redis.call('HGET', run_key(id), 'status')
 if known then return { 'unchanged', known, {} } end
 if redis.call('HGET', PREFIX .. 'states', job) ~= expected then return { 'stale', '', {} } end
-local running = {}
-for _, other in ipairs(redis.call('SMEMBERS', PREFIX .. 'active:' .. job)) do
-  local run = load(other)
-  if run and run.status ~= 'retrying' and not run.held then running[#running + 1] = other end
+
+-- Return what is running, and how many places are taken: a retry that waits keeps its place.
+local function survey()
+  local running, taken, waiting = {}, 0, {}
+  for _, other in ipairs(redis.call('SMEMBERS', PREFIX .. 'active:' .. job)) do
+    local run = load(other)
+    if run and not run.held then
+      taken = taken + 1
+      if run.status ~= 'retrying' then
+        running[#running + 1] = other
+      elseif run.reason == 'fire' or run.reason == 'run_now' then
+        waiting[#waiting + 1] = run
+      end
+    end
+  end
+  return running, taken, waiting
 end
-if reason == 'run_now' and #running >= limit then return { 'busy', '', running } end
+
+local running, taken, waiting = survey()
+if reason == 'run_now' then
+  if #running >= limit then return { 'busy', '', running } end
+  if taken >= limit and #waiting > 0 then
+    supersede(waiting[1])
+    taken = select(2, survey())
+  end
+end
 create(id, job, lane, reason, tag, spec, data, corr, trace)
-if #running < limit then place() else hold(id, job, int(NOW), false) end
+if taken < limit then place() else hold(id, job, int(NOW), reason == 'run_now') end
 return { 'created', 'queued', running }

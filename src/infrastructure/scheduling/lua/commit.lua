@@ -1,7 +1,7 @@
 -- commit: write the plans of taken schedules, each only if its state is still the one that was taken.
 -- ARGV: instance, free slots, then for each schedule:
 --   id, taken state, next state ('' = ended), lane, look, overlap (skip | queue_one | allow), limit,
---   dropped, dropped event, removed event, n, then n times: run id, reason, order, tag, spec, data
+--   dropped, dropped event, removed event, n, then n times: run id, reason, order, missed, tag, spec, data
 -- Reply: { runs made ready, schedules that had changed meanwhile }
 local free, ready, stale, at = tonumber(ARGV[2]), 0, 0, 3
 
@@ -12,22 +12,21 @@ end
 
 -- Count what is not over: fires (and runs now), waiting fires, and what holds a place. A retry that waits is superseded.
 local function survey(job)
-  local open, waiting, executing = 0, 0, 0
+  local open, waiting, executing, superseded = 0, 0, 0, false
   for _, id in ipairs(redis.call('SMEMBERS', PREFIX .. 'active:' .. job)) do
     local run = load(id)
     local fire = run and (run.reason == 'fire' or run.reason == 'run_now')
     if not run then
       redis.call('SREM', PREFIX .. 'active:' .. job, id)
     elseif run.status == 'retrying' and fire then
-      local error_text = redis.call('HGET', run_key(id), 'error') or 'null'
-      ready = ready + finish(run, 'failed', 'job.failed', ',"superseded":true,"error":' .. error_text)
-      count(job, { failed = 1 }, { last_outcome = 'failed', last_ended = NOW })
+      ready, superseded = ready + supersede(run), true
     else
       if fire then open = open + 1 end
       if fire and run.held then waiting = waiting + 1 end
       if not run.held then executing = executing + 1 end
     end
   end
+  if superseded then return survey(job) end -- another run may have got the place, which was counted as waiting
   return open, waiting, executing
 end
 
@@ -43,14 +42,17 @@ local function admit(reason, overlap, limit, open, waiting, executing)
 end
 
 local function commit_run(job, lane, overlap, limit, open, waiting, executing)
-  local id, reason, order, tag, spec, data = next_arg(), next_arg(), next_arg(), next_arg(), next_arg(), next_arg()
+  local id, reason, order, missed = next_arg(), next_arg(), next_arg(), tonumber(next_arg())
+  local tag, spec, data = next_arg(), next_arg(), next_arg()
+  -- Only a clock that was put back can plan a fire twice: what it made must not be overwritten.
+  if redis.call('EXISTS', run_key(id)) == 1 then return open, waiting, executing end
   local verdict = admit(reason, overlap, limit, open, waiting, executing)
   if verdict == 'skip' then
-    emit('schedule.fire_skipped', '{"id":' .. quote(job) .. ',"why":"overlap","count":1,' .. tag .. '}')
-    count(job, { skipped = 1 })
+    emit('schedule.fire_skipped', '{"id":' .. quote(job) .. ',"why":"overlap","count":' .. int(1 + missed) .. ',' .. tag .. '}')
+    count(job, { skipped = 1 + missed })
     return open, waiting, executing
   end
-  create(id, job, lane, reason, tag, spec, data)
+  create(id, job, lane, reason, tag, spec, data, nil, nil, missed > 0 and ',"missed":' .. int(missed) or '')
   if verdict == 'ready' then
     enqueue(id, lane, order)
     ready, executing = ready + 1, executing + 1
@@ -58,7 +60,7 @@ local function commit_run(job, lane, overlap, limit, open, waiting, executing)
     hold(id, job, order, verdict == 'front')
     if reason == 'fire' then waiting = waiting + 1 end
   end
-  count(job, { fired = 1 }, { last_fire = tonumber(order) })
+  count(job, { fired = 1, missed = missed > 0 and missed or nil }, { last_fire = tonumber(order) })
   if reason == 'fire' then open = open + 1 end
   return open, waiting, executing
 end
@@ -68,7 +70,7 @@ while at <= #ARGV do
   local overlap, limit = next_arg(), tonumber(next_arg())
   local dropped, dropped_event, removed_event, n = tonumber(next_arg()), next_arg(), next_arg(), tonumber(next_arg())
   if redis.call('HGET', PREFIX .. 'states', job) ~= taken then
-    stale, at = stale + 1, at + 6 * n
+    stale, at = stale + 1, at + 7 * n
   else
     if state ~= '' then write(job, state, lane, look) end
     if dropped > 0 then

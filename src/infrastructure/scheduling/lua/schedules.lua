@@ -17,6 +17,13 @@ local function cancel_waiting(job, why)
   return running
 end
 
+-- A retry that waits gives way to a newer run of its schedule. Returns how many runs that made ready.
+local function supersede(run)
+  local error_text = redis.call('HGET', run_key(run.id), 'error') or 'null'
+  count(run.job, { failed = 1 }, { last_outcome = 'failed', last_ended = NOW })
+  return finish(run, 'failed', 'job.failed', ',"superseded":true,"error":' .. error_text)
+end
+
 local function remove(id, lane)
   redis.call('ZREM', PREFIX .. 'due:' .. lane, id)
   redis.call('HDEL', PREFIX .. 'schedules', id)

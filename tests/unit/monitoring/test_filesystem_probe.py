@@ -51,13 +51,14 @@ def _probing() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("statvfs")]
 
 
-def test_an_answer_after_the_loop_has_closed_disturbs_nobody() -> None:
+def test_an_answer_after_the_loop_has_closed_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
     disks = Disks()
     probe = FilesystemProbe(lambda: ["/hangs"], disks.ask, patience_s=0.05)
     asyncio.run(probe.read())
     disks.gate.set()
     wait_until_sync(lambda: not _probing(), "the probe's thread to end")
     assert asyncio.run(probe.read()).utilization == {"/hangs": 0.5}
+    assert caplog.text == ""
 
 
 async def test_two_readers_share_a_question() -> None:

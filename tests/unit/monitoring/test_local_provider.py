@@ -58,6 +58,24 @@ async def test_the_first_sample_has_true_values() -> None:
     assert found.observed_at > NOW
 
 
+async def test_the_two_looks_of_the_first_sample_are_apart() -> None:
+    taken: list[float] = []
+
+    class Noting(Machine):
+        def counters(self) -> Counters:
+            look = super().counters()
+            taken.append(look.at)
+            return look
+
+    provider = LocalProvider(Noting())
+    await provider.collect(worker(), NOW)
+    first, second = taken
+    assert second - first > 0.49
+    await provider.collect(worker(), NOW)
+    assert len(taken) == 3
+    assert taken[2] - second > 0.49, "two samples in a moment do not measure noise either"
+
+
 async def test_later_samples_measure_from_the_look_before() -> None:
     provider = LocalProvider(Scripted([counters(0, busy=0, total=0), counters(10, busy=5, total=20)]))
     first = await provider.collect(worker(), NOW)

@@ -4,15 +4,17 @@ What is heavy is imported where it is used: ``roundsman workers list`` needs no 
 """
 
 import asyncio
+import os
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infrastructure.cli.app import create_cli
+from infrastructure.cli.errors import INTERRUPTED
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 OPTIONS = {("server", "host"): "--host", ("server", "port"): "--port", ("data_dir",): "--data-dir"}
 """Settings that the command line overrides, and how its user knows them."""
+CANCEL_AGAIN_S = 2.0
+"""Longer than what was begun needs to clean up."""
 
 
 def create_app(settings: "Settings | None" = None) -> "FastAPI":
@@ -38,11 +42,12 @@ def create_app(settings: "Settings | None" = None) -> "FastAPI":
 
 def run(role: "Role", host: str | None, port: int | None, data_dir: Path | None, config: Path | None) -> int:
     """Run the program until Ctrl-C or SIGTERM; return the exit status. Raises what prevents the start."""
-    from infrastructure.telemetry.logs import set_up_logging
+    with _ending_at_once():
+        from infrastructure.telemetry.logs import set_up_logging
 
-    settings = _settings(host, port, data_dir, config)
-    set_up_logging(settings.telemetry.log_level, settings.telemetry.log_format)
-    return asyncio.run(_run(_program(settings, role)))
+        settings = _settings(host, port, data_dir, config)
+        set_up_logging(settings.telemetry.log_level, settings.telemetry.log_format)
+        return asyncio.run(_run(_program(settings, role)))
 
 
 def check(role: "Role", host: str | None, port: int | None, data_dir: Path | None, config: Path | None) -> int:
@@ -117,48 +122,86 @@ def _app(program: "Program") -> "FastAPI":
     return create_web_app(program.services, program.settings.server, lifespan)
 
 
-async def _run(program: "Program") -> int:
-    from application.tasks import end_task
-    from infrastructure.cli.first_look import FirstLook
-    from infrastructure.program import run_until
-    from infrastructure.web.server import listen, make_server
+@contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process on the spot until the program handles it: nothing is open yet.
 
-    stop = asyncio.Event()
-    if program.role == "scheduler":
-        _on_signals(stop, None)
-        await run_until(program, stop)
-        return 0
-    await program.open()  # takes the data directory: a second program ends here
+    An exception in the middle of an import can end up as any other one, or be swallowed.
+    """
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     try:
-        sockets = listen(program.settings.server)
-    except BaseException:
-        await program.close()
-        raise
-    server = make_server(_app(program))
-    _on_signals(stop, server)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+async def _run(program: "Program") -> int:
+    asked, insisted = asyncio.Event(), asyncio.Event()
+    _on_signals(asked, insisted)
     try:
-        await program.start()
-        look = FirstLook(program.settings, program.container.events(), sockets[0].getsockname()[1], sys.stdout)
-        showing = asyncio.create_task(look.show(), name="first look")
-        await server.serve(sockets=sockets)
-        await end_task(showing)
+        # Opening takes the data directory: a second program ends here, before it looks at the port.
+        if await _unless(asked, program.open()):
+            if program.role == "scheduler":
+                await _execute(program, asked)
+            else:
+                await _serve(program, asked, insisted)
     finally:
         await program.stop()
     return 0
 
 
-def _on_signals(stop: asyncio.Event, server: "ApiServer | None") -> None:
-    """End cleanly at the first SIGINT or SIGTERM; the second does not wait for open requests."""
+async def _execute(program: "Program", asked: asyncio.Event) -> None:
+    if await _unless(asked, program.start()):
+        await asked.wait()
 
-    def end() -> None:
-        if server is not None:
-            server.force_exit = server.should_exit
-            server.should_exit = True
-        stop.set()
 
+async def _serve(program: "Program", asked: asyncio.Event, insisted: asyncio.Event) -> None:
+    from application.tasks import end_task
+    from infrastructure.cli.first_look import FirstLook
+    from infrastructure.web.server import listen, make_server
+
+    sockets = listen(program.settings.server)
+    server = make_server(_app(program))
+    if not await _unless(asked, program.start()):
+        for listener in sockets:
+            listener.close()
+        return
+    look = FirstLook(program.settings, program.container.events(), sockets[0].getsockname()[1], sys.stdout)
+    beside = [asyncio.create_task(look.show()), asyncio.create_task(_end(server, asked, insisted))]
+    try:
+        await server.serve(sockets=sockets)
+    finally:
+        for task in beside:
+            await end_task(task)
+
+
+async def _end(server: "ApiServer", asked: asyncio.Event, insisted: asyncio.Event) -> None:
+    """End the server when asked; when asked twice, without waiting for open requests."""
+    await asked.wait()
+    server.should_exit = True
+    await insisted.wait()
+    server.force_exit = True
+
+
+def _on_signals(asked: asyncio.Event, insisted: asyncio.Event) -> None:
+    """Set ``asked`` at the first SIGINT or SIGTERM, and ``insisted`` at the next."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end)
+        loop.add_signal_handler(number, lambda: (insisted if asked.is_set() else asked).set())
+
+
+async def _unless(asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do ``work``, or give it up when asked to end; return whether it is done. Raises what it raises."""
+    working, asking = asyncio.create_task(work), asyncio.create_task(asked.wait())
+    await asyncio.wait([working, asking], return_when=asyncio.FIRST_COMPLETED)
+    asking.cancel()
+    gave_up = not working.done()
+    while not working.done():
+        working.cancel()  # again and again: one cancel can get lost below redis-py
+        await asyncio.wait([working], timeout=CANCEL_AGAIN_S)
+    if not working.cancelled():
+        working.result()
+    return not gave_up
 
 
 if __name__ == "__main__":

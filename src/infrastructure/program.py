@@ -1,6 +1,5 @@
 """One process of the program: what it opens, in which order, and how it ends."""
 
-import asyncio
 import os
 import platform
 import secrets
@@ -208,12 +207,3 @@ class Program:
         if condition.ticked_s_ago is not None and condition.ticked_s_ago > TICK_LATE_S:
             return Finding(HealthStatus.DOWN, f"its last pass was {condition.ticked_s_ago:.0f} s ago", facts)
         return Finding(facts=facts)
-
-
-async def run_until(program: Program, stop: asyncio.Event) -> None:
-    """Run a program without HTTP until ``stop`` is set."""
-    await program.start()
-    try:
-        await stop.wait()
-    finally:
-        await program.stop()

@@ -1,6 +1,7 @@
 """What somebody sees who has just started the program: where it is, and the first samples of this machine."""
 
 import asyncio
+import logging
 from importlib.metadata import version
 from typing import Any, TextIO
 
@@ -8,6 +9,8 @@ from application.events.bus import EventBus
 from domain.events.event import Event
 from infrastructure.cli.texts import printable
 from infrastructure.settings import Settings
+
+log = logging.getLogger(__name__)
 
 SAMPLES = 3
 """Samples that are shown; who wants more opens the API or runs 'roundsman workers show'."""
@@ -24,7 +27,16 @@ class FirstLook:
         self._out = out
 
     async def show(self) -> None:
-        """Print; return after the first samples. Meant to be cancelled when the program stops."""
+        """Print; return after the first samples. Meant to be cancelled when the program stops.
+
+        The program does not depend on anybody reading this: an output that is closed ends the show alone.
+        """
+        try:
+            await self._show()
+        except OSError as error:
+            log.info("the first samples are not shown: %s", error)
+
+    async def _show(self) -> None:
         self._say(f"Roundsman {version('roundsman')} is at {self._address}/   (Ctrl-C stops it)")
         self._say(f"  API and its documentation: {self._address}/docs   health: {self._address}/health/ready")
         seen = asyncio.Queue[Event]()

@@ -79,7 +79,11 @@ class Program:
             return
         await self.open()
         host = Host(self._services())
-        await host.start()
+        try:
+            await host.start()
+        except BaseException:
+            await self.close()
+            raise
         self._host = host
 
     async def stop(self) -> None:

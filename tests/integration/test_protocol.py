@@ -168,6 +168,18 @@ async def test_cancel_revokes_a_claim_and_the_owner_cannot_make_it_succeed(hands
     assert await b.instance.runs.cancel(["o"], "again") == {"o": "cancelled"}
 
 
+async def test_a_run_whose_schedule_was_stopped_does_not_retry(cluster: Cluster, hands: tuple[Hands, Hands]) -> None:
+    a, b = hands
+    await schedule(a, interval=3600)
+    run_id = await a.instance.scheduler.run_now("s")
+    (claim,) = a.claim()
+    assert (await b.instance.scheduler.stop_task("s")).running == [run_id]
+    assert a.settle(claim, Retry("later", 3600.0)) == "settled"
+    (failed,) = await cluster.events("job", "job.failed")
+    assert (failed["run_id"], failed["stopped"]) == (run_id, True)
+    assert a.client.zcard(f"{a.prefix}later") == 0
+
+
 async def test_a_retry_waits_and_does_not_count_a_take_over_as_retry(hands: tuple[Hands, Hands]) -> None:
     a, b = hands
     await one_shot(a, max_retries=3)

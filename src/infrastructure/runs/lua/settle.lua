@@ -34,6 +34,7 @@ local function superseded(run)
 end
 
 local function retry(run, delay, ended, error_text)
+  if redis.call('HEXISTS', run_key(run.id), 'stopped') == 1 then return fail(run, ended .. ',"stopped":true', error_text) end
   if superseded(run) then return fail(run, ended .. ',"superseded":true', error_text) end
   move(run, 'retrying')
   run.retries = run.retries + 1

@@ -1,6 +1,6 @@
 -- Changing a schedule: the state is compared as a whole string, so whoever changes it has seen it.
 
--- Cancel the runs of a job that no instance is executing; return the executing ones.
+-- Cancel the runs of a job that no instance is executing; return the executing ones, which may end but not retry.
 local function cancel_waiting(job, why)
   local running = {}
   redis.call('DEL', PREFIX .. 'backlog:' .. job)
@@ -10,6 +10,7 @@ local function cancel_waiting(job, why)
       redis.call('SREM', PREFIX .. 'active:' .. job, id)
     elseif run.status == 'running' then
       running[#running + 1] = id
+      redis.call('HSET', run_key(id), 'stopped', '1')
     else
       finish(run, 'cancelled', 'job.cancelled', ',"why":' .. quote(why))
     end

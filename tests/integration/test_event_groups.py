@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from domain.events.errors import GroupTaken, InvalidGroup, InvalidTopic
-from domain.events.event import Event, Gap
+from domain.events.event import Event
+from infrastructure.events.membership import Delivery, Membership
+from infrastructure.events.options import EventBusOptions
+from infrastructure.events.streams import Streams
 from infrastructure.redis.connection import RedisStore
 from integration.event_kit import Buses, Heard, Stuck, backlog, kill, pending, publish, trim
 from support import wait_until
@@ -173,6 +176,25 @@ async def _nothing() -> None:
     return None
 
 
+async def test_a_retry_does_not_take_back_what_another_member_has_now(buses: Buses) -> None:
+    bus = await buses.start()
+    await backlog(bus, 2)
+    streams = Streams(buses.store.command, buses.store.blocking, buses.store.key)
+    options = EventBusOptions(visibility_s=0.001)
+    first, second = (Membership(streams, "history", name, ["job"], options) for name in ("i1", "i2"))
+    marks = [delivery.mark for delivery in await first.read(1.0)]
+    await streams.run("keep", [streams.name("job")], "history", "i1", marks[1][1])
+    taken = await wait_until(lambda: _reclaimed(second))
+    assert {delivery.taken_from for delivery in taken} == {"i1"}
+    again, trimmed = await first.retake(marks)
+    assert {delivery.mark for delivery in again} == set(marks) - {delivery.mark for delivery in taken}
+    assert not trimmed
+
+
+async def _reclaimed(member: Membership) -> list[Delivery]:
+    return (await member.reclaim())[0]
+
+
 async def test_a_failing_handler_delays_nothing_else_and_is_tried_again(buses: Buses) -> None:
     bus, heard = await buses.start(), Heard()
     heard.fails = lambda event: event.data["n"] == 2 and heard.numbers.count(2) < 3
@@ -221,64 +243,6 @@ async def test_a_broken_handler_stops_the_reading_before_all_is_in_limbo(buses: 
     groups = await buses.store.command.xinfo_groups(buses.store.key("ev", "job"))
     await wait_until(lambda: bus.counters.failed == groups[0]["pending"] or len(heard.events) >= 1800)
     assert len(heard.events) < 1800
-
-
-async def test_events_trimmed_before_the_group_read_them_are_told(buses: Buses) -> None:
-    heard, bus = Heard(), await buses.start()
-    first = bus.subscribe(["job.*"], heard, group="history", on_gap=heard.gap)
-    await first.ready()
-    await publish(bus, 1)
-    await wait_until(lambda: heard.numbers == [1])
-    await first.close()
-    await publish(bus, *range(2, 12))
-    await trim(buses.store, 3)
-    await bus.subscribe(["job.*"], heard, group="history", on_gap=heard.gap).ready()
-    await wait_until(lambda: heard.numbers == [1, 9, 10, 11])
-    assert heard.gaps == [Gap("job", 7)]
-    assert (bus.counters.gaps, bus.counters.lost) == (1, 7)
-
-
-async def test_a_group_that_has_read_all_that_was_trimmed_is_told_nothing(buses: Buses) -> None:
-    heard, bus = Heard(), await buses.start()
-    await bus.subscribe(["job.*"], heard, group="history", on_gap=heard.gap).ready()
-    for number in range(5):
-        await publish(bus, number)
-        await wait_until(lambda: len(heard.events) == number + 1)  # noqa: B023 - awaited at once
-        await trim(buses.store, number % 2)
-    assert heard.numbers == [0, 1, 2, 3, 4]
-    assert heard.gaps == []
-
-
-async def test_events_trimmed_while_a_member_was_dead_are_told(buses: Buses) -> None:
-    dying, living = await buses.start("i1"), await buses.start("i2")
-    stuck, heard = Stuck(), Heard()
-    await backlog(dying, 3)
-    doomed = dying.subscribe(["job.*"], stuck, group="history")
-    await asyncio.wait_for(stuck.entered.wait(), 30)
-    await kill(doomed)
-    await trim(buses.store, 1)
-    await living.subscribe(["job.*"], heard, group="history", on_gap=heard.gap).ready()
-    await wait_until(lambda: heard.numbers == [2] and heard.gaps == [Gap("job", 2)])
-
-
-async def test_a_group_that_is_gone_is_made_again_and_misses_nothing(buses: Buses) -> None:
-    buses.failures_expected = True
-    bus, heard = await buses.start(), Heard()
-    await bus.subscribe(["job.*"], heard, group="history").ready()
-    await publish(bus, 1)
-    await wait_until(lambda: heard.numbers == [1])
-    await buses.store.command.xgroup_destroy(buses.store.key("ev", "job"), "history")
-    await publish(bus, 2)
-    await wait_until(lambda: heard.numbers == [1, 2])
-
-
-async def test_a_stream_that_is_gone_is_made_again_with_its_group(buses: Buses) -> None:
-    buses.failures_expected = True
-    bus, heard = await buses.start(), Heard()
-    await bus.subscribe(["job.*"], heard, group="history").ready()
-    await buses.store.command.delete(buses.store.key("ev", "job"))
-    await publish(bus, 1)
-    await wait_until(lambda: heard.numbers == [1])
 
 
 async def test_members_of_dead_instances_are_deleted_but_never_with_events(buses: Buses) -> None:

@@ -7,15 +7,18 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from redis.exceptions import OutOfMemoryError
 
 from domain.errors import StoreUnavailable
 from fault_proxy import FaultProxy
 from infrastructure.events import recovery
 from infrastructure.events.bus import RedisEventBus
-from infrastructure.events.options import Condition
+from infrastructure.events.membership import Membership
+from infrastructure.events.options import Condition, EventBusOptions
 from infrastructure.events.recovery import LONGEST_WAIT_S, Recovery
+from infrastructure.events.streams import Streams
 from infrastructure.redis.embedded import EmbeddedValkey
-from integration.event_kit import Buses, Heard, opened, publish
+from integration.event_kit import Buses, Heard, backlog, opened, publish
 from support import wait_until
 
 StartValkey = Callable[[], EmbeddedValkey]
@@ -213,6 +216,31 @@ async def test_a_store_that_is_full_refuses_new_events_and_lets_old_ones_be_hand
         [aside] = await bus.parked()
         assert aside.reason == "ValueError: cannot handle 1"
         assert await pending() == 0
+
+
+async def test_when_the_store_is_full_all_that_ends_work_passes_and_nothing_is_half_done(
+    fresh_valkey: StartValkey, namespace: str
+) -> None:
+    async with opened(fresh_valkey().url, namespace) as store, Buses(store) as buses:
+        await backlog(await buses.start(), 4)
+        streams = Streams(store.command, store.blocking, store.key)
+        member = Membership(streams, "history", "i1", ["job"], EventBusOptions(visibility_s=0.001))
+        deliveries = await member.read(1.0)
+        marks = [delivery.mark for delivery in deliveries]
+        await store.command.config_set("maxmemory", "1mb")
+        await member.attend({"job": "$"})
+        assert await member.keep(marks) == []
+        assert len((await member.retake(marks))[0]) == 4
+        assert len((await member.reclaim())[0]) <= 4
+        with pytest.raises(OutOfMemoryError):
+            await member.park(deliveries[0], "reason")
+        await member.sweep()
+        await member.leave([])
+        await streams.extents(["job"])
+        key = store.key("ev", "job")
+        assert (await store.command.xpending(key, "history"))["pending"] == 4
+        await member.acknowledge(marks)
+        assert (await store.command.xpending(key, "history"))["pending"] == 0
 
 
 async def test_waits_grow_to_a_cap_and_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,9 +175,9 @@ async def test_what_others_write_among_the_parked_is_passed_over(buses: Buses) -
 async def test_only_so_many_are_kept(buses: Buses) -> None:
     bus = await buses.start(max_tries=1, parked_kept=10)
     await bus.subscribe(["job.*"], Heard(lambda _: True), group="history").ready()
-    await publish(bus, *range(300))
-    await wait_until(lambda: bus.counters.parked == 300)
-    assert 10 <= await buses.store.command.xlen(buses.store.key("ev", "parked")) < 200
+    await publish(bus, *range(120))
+    await wait_until(lambda: bus.counters.parked == 120)
+    assert 10 <= await buses.store.command.xlen(buses.store.key("ev", "parked")) < 60
 
 
 async def test_an_event_that_kills_its_members_is_parked_alone(buses: Buses) -> None:

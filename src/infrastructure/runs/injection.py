@@ -1,168 +1,151 @@
 """Give jobs their dependencies by type, from dependency-injector containers, in a fresh scope for every run."""
 
+import asyncio
 import inspect
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_origin
 
 from dependency_injector import containers, providers
 
 from domain.runs.errors import AmbiguousDependency, JobDefinitionError, UnsatisfiedDependency
 from domain.runs.job import DependencySpec, JobDefinition
+from infrastructure.runs.providers import Named, below, derives, effective, is_async, is_unbound, lives_per_run, walk
 
 
-@dataclass(frozen=True)
-class Named:
-    """A provider with its dotted name in the containers and the type that it gives."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the dependencies of one job are made: its fields, and what lives per run below them, deepest first."""
 
-    name: str
-    provider: Any
-    type: type
+    fields: tuple[tuple[str, Any], ...]
+    per_run: tuple[Any, ...]
 
 
 class ContainerInjector:
     """Index the providers of some containers by the types they give, once; resolve jobs from the index.
 
-    An exact type beats a base class; ``Inject("name")`` names a provider. What lives per run is a ``Factory`` or a
-    ``ContextLocalSingleton``: when such a thing is a context manager, it is entered before the body and left after it,
-    with the exception that ended the body. Singletons are left alone.
+    An exact type beats a base class; ``Inject("name")`` names a provider. What lives per run is a
+    ``ContextLocalSingleton``, wherever it is needed, or what a ``Factory`` makes for the job itself: when such a thing
+    is a context manager, it is entered before the body and left after it, with the exception that ended the body.
+    Everything else is left alone. Overrides hold from the next run on.
     """
 
     def __init__(self, roots: Iterable[containers.Container]) -> None:
-        self._named = list(_unique(named for root in roots for named in _walk(root, "")))
-        self._plans: dict[type, list[tuple[str, Any]]] = {}
-        self._scoped: dict[type, list[Any]] = {}
+        self._named = [named for root in roots for named in walk(root)]
+        self._plans: dict[type, Plan] = {}
 
     def check(self, definitions: Iterable[JobDefinition]) -> None:
-        """Resolve the types of all jobs; raise for the first field that nothing, or more than one thing, gives."""
+        """Resolve the types of all jobs; raise for the first field that cannot be given, or in more than one way."""
         for definition in definitions:
-            plan = [(field, self._find(definition, field, spec)) for field, spec in definition.dependencies.items()]
-            self._plans[definition.cls] = plan
-            self._scoped[definition.cls] = _scoped(provider for _, provider in plan)
+            self._plans[definition.cls] = self._plan(definition)
 
     @asynccontextmanager
     async def scope(self, definition: JobDefinition) -> AsyncIterator[dict[str, Any]]:
         """Open the scope of one run. To be used in a context of its own: one instance a run lives in the context."""
         plan = self._plans.get(definition.cls)
         if plan is None:
-            self.check([definition])
-            plan = self._plans[definition.cls]
-        if not plan:
+            plan = self._plans[definition.cls] = self._plan(definition)
+        if not plan.fields:
             yield {}
             return
         async with AsyncExitStack() as stack:
-            for provider in self._scoped[definition.cls]:
-                await _enter(stack, provider())
-            found = {field: await _give(stack, definition, field, provider) for field, provider in plan}
-            yield found
+            for provider in plan.per_run:
+                value = provider()
+                if lives_per_run(effective(provider)):
+                    await _enter(stack, value)
+            yield {field: await _give(stack, definition, field, provider) for field, provider in plan.fields}
+
+    def _plan(self, definition: JobDefinition) -> Plan:
+        fields = tuple((field, self._find(definition, field, spec)) for field, spec in definition.dependencies.items())
+        for field, provider in fields:
+            self._check(definition, field, provider)
+        per_run = tuple(filter(lives_per_run, below(provider for _, provider in fields)))
+        return Plan(fields, per_run)
+
+    def _check(self, definition: JobDefinition, field: str, top: Any) -> None:
+        """Refuse what would fail, or give a future, in every run."""
+        for provider in below([top]):
+            if is_unbound(provider):
+                why = f"'{field}' needs {self._name(provider)}, for which nothing was given"
+                raise JobDefinitionError(job=definition.name, why=why)
+            if is_async(provider):
+                raise _asynchronous(definition, field, self._name(provider))
 
     def _find(self, definition: JobDefinition, field: str, spec: DependencySpec) -> Any:
-        type_name = getattr(spec.type, "__name__", str(spec.type))
-        if spec.provider is not None:
-            matching = [n for n in self._named if n.name == spec.provider or n.name.endswith(f".{spec.provider}")]
-        else:
-            matching = _nearest(self._named, _plain(spec.type))
+        wanted = type_name(spec.type)
+        matching = _by_name(self._named, spec.provider) if spec.provider else _by_type(self._named, spec.type)
+        matching = list({id(named.source): named for named in reversed(matching)}.values())
         if not matching:
-            known = ", ".join(sorted({named.type.__name__ for named in self._named})) or "there are no providers"
-            what = f'{type_name} from provider "{spec.provider}"' if spec.provider else type_name
-            raise UnsatisfiedDependency(job=definition.name, field=field, type=what, known=f"known: {known}")
+            what = f'{wanted} from provider "{spec.provider}"' if spec.provider else wanted
+            raise UnsatisfiedDependency(job=definition.name, field=field, type=what, known=self._known(spec.type))
         if len(matching) > 1:
             names = ", ".join(sorted(named.name for named in matching))
-            raise AmbiguousDependency(job=definition.name, field=field, type=type_name, providers=names)
-        return matching[0].provider
+            raise AmbiguousDependency(job=definition.name, field=field, type=wanted, providers=names)
+        found = matching[0]
+        if spec.provider and _contradicts(found, spec.type):
+            gives = type_name(found.gives[0])
+            raise JobDefinitionError(
+                job=definition.name, why=f"'{field}' is a {wanted}, and {found.name} gives a {gives}"
+            )
+        return found.provider
+
+    def _known(self, wanted: Any) -> str:
+        """Name the types there are; those that only look like the wanted one in full."""
+        alike = type_name(wanted)
+        types = {given for named in self._named for given in named.gives}
+        names = {f"{one.__module__}.{alike}" if type_name(one) == alike else type_name(one) for one in types}
+        return f"known: {', '.join(sorted(names))}" if names else "there are no providers"
+
+    def _name(self, provider: Any) -> str:
+        return next((named.name for named in self._named if named.provider is provider), str(provider))
 
 
-def _nearest(named: Iterable[Named], wanted: Any) -> list[Named]:
-    """Return the providers whose type is ``wanted``, or else those whose type derives from it."""
-    if not isinstance(wanted, type):
-        return []
-    exact = [one for one in named if one.type is wanted]
-    return exact or [one for one in named if wanted in one.type.__mro__]
+def type_name(hint: Any) -> str:
+    """Return a type as its author wrote it, without modules."""
+    return hint.__qualname__ if isinstance(hint, type) and get_origin(hint) is None else str(hint)
 
 
-def _walk(container: Any, prefix: str) -> Iterator[Named]:
-    for name, provider in container.providers.items():
-        dotted = f"{prefix}{name}"
-        if isinstance(provider, providers.Container | providers.DependenciesContainer):
-            yield from _walk(provider, f"{dotted}.")
-        elif name != "__self__" and (given := given_type(provider)) is not None:
-            yield Named(dotted, provider, given)
+def _by_name(named: list[Named], name: str) -> list[Named]:
+    """Return the providers whose dotted names end with ``name``: those that are least deep."""
+    found = [one for one in named if one.name == name or one.name.endswith(f".{name}")]
+    least = min((one.name.count(".") for one in found), default=0)
+    return [one for one in found if one.name.count(".") == least]
 
 
-def _unique(named: Iterable[Named]) -> Iterator[Named]:
-    """Drop providers that only pass on another one: a bound Dependency gives what its override does."""
-    seen: set[int] = set()
-    for one in named:
-        source = one.provider
-        while isinstance(source, providers.Dependency) and source.last_overriding is not None:
-            source = source.last_overriding
-        if id(source) not in seen:
-            seen.add(id(source))
-            yield one
+def _by_type(named: list[Named], wanted: Any) -> list[Named]:
+    """Return the providers that give the very type that is wanted, or else those that give what derives from it."""
+    exact = [one for one in named if wanted in one.gives]
+    return exact or [one for one in named if any(derives(given, wanted) for given in one.gives)]
 
 
-def given_type(provider: Any) -> type | None:
-    """Return the type that a provider gives, or None where it does not say."""
-    if provider.last_overriding is not None:
-        return given_type(provider.last_overriding)
-    if isinstance(provider, providers.Dependency):
-        return provider.instance_of if provider.instance_of is not object else None
-    if isinstance(provider, providers.Object):
-        return type(provider.provides)
-    provides = getattr(provider, "provides", None)
-    if isinstance(provides, type):
-        return provides
-    return _returned(provides) if callable(provides) else None
+def _contradicts(named: Named, wanted: Any) -> bool:
+    if not named.gives or not isinstance(wanted, type) or wanted is Any or getattr(wanted, "_is_protocol", False):
+        return False
+    return not any(derives(given, wanted) for given in named.gives)
 
 
-def _returned(function: Any) -> type | None:
-    try:
-        hint = get_type_hints(function).get("return")
-    except (NameError, TypeError):
-        return None
-    if get_origin(hint) is not None and inspect.isgeneratorfunction(function):
-        hint = get_args(hint)[0]
-    plain = _plain(hint)
-    return plain if isinstance(plain, type) else None
-
-
-def _plain(hint: Any) -> Any:
-    return get_origin(hint) or hint
-
-
-def _scoped(plan: Iterable[Any]) -> list[Any]:
-    """Return the providers below ``plan`` that give one instance a run, those that others depend on first."""
-    found: list[Any] = []
-
-    def visit(provider: Any, path: tuple[int, ...]) -> None:
-        if id(provider) in path:
-            return
-        for below in provider.related:
-            visit(below, (*path, id(provider)))
-        if isinstance(provider, providers.ContextLocalSingleton) and provider not in found:
-            found.append(provider)
-
-    for provider in plan:
-        visit(provider, ())
-    return found
+def _asynchronous(definition: JobDefinition, field: str, provider: str) -> JobDefinitionError:
+    why = (
+        f"'{field}' needs {provider}, which is async; open such things when the program starts, and give them to a "
+        "Dependency"
+    )
+    return JobDefinitionError(job=definition.name, why=why)
 
 
 async def _give(stack: AsyncExitStack, definition: JobDefinition, field: str, provider: Any) -> Any:
     value = provider()
-    if inspect.isawaitable(value):
-        why = (
-            f"the provider of '{field}' is async; open such things when the program starts and bind them as Dependency"
-        )
-        raise JobDefinitionError(job=definition.name, why=why)
-    if isinstance(provider, providers.Factory):
+    if asyncio.isfuture(value) or inspect.iscoroutine(value):  # and not every awaitable: some clients are
+        value.close() if inspect.iscoroutine(value) else value.cancel()
+        raise _asynchronous(definition, field, str(provider))
+    if isinstance(effective(provider), providers.Factory):
         await _enter(stack, value)
     return value
 
 
 async def _enter(stack: AsyncExitStack, value: Any) -> None:
     """Enter what is a context manager; what it yields is itself, as for sessions and transactions."""
-    if hasattr(value, "__aenter__"):
+    if hasattr(type(value), "__aenter__"):
         await stack.enter_async_context(value)
-    elif hasattr(value, "__enter__"):
+    elif hasattr(type(value), "__enter__"):
         stack.enter_context(value)

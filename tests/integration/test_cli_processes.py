@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -111,6 +112,16 @@ def test_a_terminal_gets_colours_and_whole_words_but_no_foreign_codes() -> None:
     assert "\x1b[31mfiring" in out
     assert "b\\x1b[2Jx" in out
     assert "\x1b[2J" not in out
+
+
+@pytest.mark.parametrize(("columns", "is_whole"), [("120", True), ("40", False)])
+def test_on_a_terminal_ids_stay_whole_where_there_is_room(columns: str, is_whole: bool) -> None:
+    worker = {"id": "build-eu-west-1-a", "name": "word " * 30}
+    with scripted(Reply({"items": [worker], "next_cursor": None})) as server:
+        status, out = on_a_terminal("workers", "list", url=server.url, env={"COLUMNS": columns})
+    assert status == 0
+    assert ("build-eu-west-1-a" in out) is is_whole
+    assert max(len(line) for line in re.sub(r"\x1b\[[0-9;]*m", "", out).splitlines()) <= int(columns)
 
 
 def test_no_color_is_heeded() -> None:

@@ -50,11 +50,16 @@ def width(text: str) -> int:
 
 
 def print_on_terminal(grid: Grid) -> None:
-    """Print with colours, folded to the width of the terminal; ``NO_COLOR`` takes the colours away."""
+    """Print with colours, folded to the width of the terminal; ``NO_COLOR`` takes the colours away.
+
+    The first column, ids that people copy, stays whole where that leaves two thirds of the width to the rest.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(highlight=False, markup=False, emoji=False)
+    is_whole = max(width(row[0]) for row in grid.rows) <= console.width // 3
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=grid.has_titles, header_style="bold")
     titles = grid.rows[0] if grid.has_titles else [""] * len(grid.right)
     for number, (title, right) in enumerate(zip(titles, grid.right, strict=True)):
@@ -64,11 +69,11 @@ def print_on_terminal(grid: Grid) -> None:
             justify="right" if right else "left",
             overflow="fold",
             style="bold" if heads else "",
-            no_wrap=heads,
+            no_wrap=is_whole and number == 0,
         )
     for row in grid.rows[1:] if grid.has_titles else grid.rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell.partition(" ")[0], "")) for cell in row))
-    Console(highlight=False, markup=False, emoji=False).print(table)
+    console.print(table)
 
 
 def _width_of(character: str) -> int:

@@ -158,7 +158,7 @@ async def test_a_protocol_is_satisfied_by_inheritance_or_by_name() -> None:
         providers.Dependency(instance_of=Clock, default=WallClock()),
         providers.Dependency(default=WallClock()),
     ],
-    ids=lambda provider: str(provider),
+    ids=lambda provider: type(provider).__name__,
 )
 async def test_every_kind_of_provider_tells_what_it_gives(provider: Any) -> None:
     assert type(await injected(Injected[Clock], root(clock=provider))) is WallClock
@@ -321,7 +321,7 @@ async def test_what_nothing_was_given_for_is_found_at_start(provider: Any, given
         providers.Resource(make_clock_later),
         providers.Resource(yields_clock_later),
     ],
-    ids=lambda provider: str(provider),
+    ids=lambda provider: type(provider).__name__,
 )
 async def test_an_async_provider_is_refused_at_start_with_the_better_way(provider: Any) -> None:
     class Async(containers.DeclarativeContainer):

@@ -67,23 +67,6 @@ async def test_what_was_trimmed_is_told_as_a_gap(redis_url: str, namespace: str)
             assert (await follower.message())[2]["data"]["n"] > 0
 
 
-@pytest.mark.parametrize("topics", ["", "jobs", "job.*.x", "job.*,", "job..x", "*.job", "x" * 3000, "ключ", "job.a%00"])
-async def test_wrong_topics_are_refused(redis_url: str, namespace: str, topics: str) -> None:
-    async with Api(redis_url, namespace) as api:
-        refused = await api.get(f"/events?topics={topics}")
-        assert refused.status_code == 422
-        assert problem_type(refused) in ("invalid-topic", "invalid-request")
-
-
-@pytest.mark.parametrize(
-    "place", ["17", "job:1-1", "jobs:1-1:1", "job:1-1:1,", "x" * 3000, "job:99999999999999999999-1:1"]
-)
-async def test_a_wrong_place_is_refused(redis_url: str, namespace: str, place: str) -> None:
-    async with Api(redis_url, namespace) as api:
-        refused = await api.get("/events", headers={"Last-Event-ID": place})
-        assert (refused.status_code, problem_type(refused)) == (422, "invalid-cursor")
-
-
 async def test_a_client_that_hangs_up_leaves_nothing_behind(redis_url: str, namespace: str) -> None:
     async with Api(redis_url, namespace) as api:
         async with Follower(api, "?topics=worker.*"):
@@ -119,7 +102,7 @@ async def test_many_followers_see_each_event_and_the_api_goes_on(redis_url: str,
     async with Api(redis_url, namespace) as api, AsyncExitStack() as stack:
         limits = httpx2.Limits(max_connections=400)
         api.http = await stack.enter_async_context(httpx2.AsyncClient(base_url=api.base, limits=limits, timeout=30))
-        followers = [Follower(api, "?topics=worker.*") for _ in range(200)]
+        followers = [Follower(api, "?topics=worker.*") for _ in range(100)]
         await asyncio.gather(*(stack.enter_async_context(follower) for follower in followers))
         await api.bus.publish("worker.registered", {"n": 1})
         seen = await asyncio.gather(*(follower.message() for follower in followers))

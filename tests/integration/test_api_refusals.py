@@ -1,4 +1,4 @@
-"""What the API refuses of schedules, and how it says so. One server for all: nothing here changes anything."""
+"""What the API refuses of schedules and streams, and how it says so. One server: nothing here changes anything."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -153,3 +153,18 @@ async def test_a_typo_in_a_parameter_of_a_stop_stops_nothing(api: Api) -> None:
     refused = await api.delete("/schedules/r", params={"cancel_runing": True})
     assert refused.status_code == 422
     assert (await api.get("/schedules/r")).status_code == 200
+
+
+@pytest.mark.parametrize("topics", ["", "jobs", "job.*.x", "job.*,", "job..x", "*.job", "x" * 3000, "ключ", "job.a%00"])
+async def test_wrong_topics_are_refused(api: Api, topics: str) -> None:
+    refused = await api.get(f"/events?topics={topics}")
+    assert refused.status_code == 422
+    assert problem_type(refused) in ("invalid-topic", "invalid-request")
+
+
+@pytest.mark.parametrize(
+    "place", ["17", "job:1-1", "jobs:1-1:1", "job:1-1:1,", "x" * 3000, "job:99999999999999999999-1:1"]
+)
+async def test_a_wrong_place_is_refused(api: Api, place: str) -> None:
+    refused = await api.get("/events", headers={"Last-Event-ID": place})
+    assert (refused.status_code, problem_type(refused)) == (422, "invalid-cursor")

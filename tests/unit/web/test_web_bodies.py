@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from infrastructure.web.bodies import MAX_DEPTH, check_json
@@ -15,6 +15,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(VALUES)
 @example("\U0001f600 and \x00")
 def test_all_json_is_taken_written_in_either_way(value: object) -> None:
@@ -22,6 +23,7 @@ def test_all_json_is_taken_written_in_either_way(value: object) -> None:
     check_json(json.dumps(value, ensure_ascii=False).encode())
 
 
+@settings(deadline=None, max_examples=200)
 @given(st.binary())
 @example(b"\xff\xfe1\x00")
 @example(b"\xef\xbb\xbf{}")

@@ -2,9 +2,9 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 from application.runs.registry import JobRegistry
+from application.scheduling.moments import EPOCH, at, milliseconds
 from application.scheduling.planning import PlannedRun
 from application.scheduling.triggers import Trigger, compile_trigger
 from domain.runs.job import JobDefinition
@@ -13,17 +13,7 @@ from domain.runs.run import RunReason, RunSpec
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.schedule import ScheduleState
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def at(moment_ms: int) -> datetime:
-    """Return the UTC time of milliseconds since the epoch, exactly."""
-    return EPOCH + timedelta(milliseconds=moment_ms)
-
-
-def milliseconds(moment: datetime) -> int:
-    """Return whole milliseconds since the epoch."""
-    return (moment - EPOCH) // timedelta(milliseconds=1)
+__all__ = ["EPOCH", "CompiledSchedule", "at", "compile_schedule", "effective_retry", "milliseconds"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from application.scheduling.moments import milliseconds
 from application.scheduling.triggers import IntervalTrigger, Trigger
 from domain.runs.run import RunReason
 from domain.scheduling.policy import SchedulePolicy
@@ -57,7 +58,7 @@ def first_due(trigger: Trigger, policy: SchedulePolicy, now: int) -> int | None:
     """Return the first due time of a new schedule, or None when it would never fire."""
     after = now
     if policy.start is not None:
-        after = max(now, round(policy.start.timestamp() * 1000) - 1)
+        after = max(now, milliseconds(policy.start) - 1)
     return _bounded(trigger.next_after(after), policy)
 
 
@@ -87,7 +88,7 @@ def _all(late: Late, limit: int) -> tuple[PlannedRun, ...]:
 
 def _late(schedule_id: str, trigger: Trigger, policy: SchedulePolicy, due: int, now: int) -> Late:
     """Return what is due by ``now``, ``due`` included. What jitter still holds back, and all after it, is not."""
-    end = now if policy.end is None else min(now, round(policy.end.timestamp() * 1000))
+    end = now if policy.end is None else min(now, milliseconds(policy.end))
     sure = max(due, end - round(policy.jitter_s * 1000))
     late = _between(trigger, due, sure, policy.catch_up_limit)
     latest, count = deque(late.latest, maxlen=max(policy.catch_up_limit, 1)), late.count
@@ -113,12 +114,15 @@ def _between(trigger: Trigger, first: int, until: int, wanted: int) -> Late:
 
 
 def _last(trigger: Trigger, first: int, until: int, wanted: int) -> tuple[int, ...]:
-    """Find the last ``wanted`` of more than ``COUNT_LIMIT`` fires by bisection for a window that is not too full."""
+    """Find the last ``wanted`` of more than ``COUNT_LIMIT`` fires by bisection for a window that is not too full.
+
+    The window may hold a thousand fires more than are wanted: so doubling it seldom goes too far.
+    """
     full, empty, start = first, until, until - 60_000
     fires: list[int] = []
     while empty - full > 1:
-        fires = list(islice(_fires(trigger, start, until), COUNT_LIMIT + 1))
-        if len(fires) > COUNT_LIMIT:
+        fires = list(islice(_fires(trigger, start, until), COUNT_LIMIT + wanted + 1))
+        if len(fires) > COUNT_LIMIT + wanted:
             full = start
             start = (start + empty) // 2
         elif len(fires) < wanted:
@@ -137,6 +141,6 @@ def _fires(trigger: Trigger, after: int, until: int) -> Iterator[int]:
 
 
 def _bounded(due: int | None, policy: SchedulePolicy) -> int | None:
-    if due is None or (policy.end is not None and due > policy.end.timestamp() * 1000):
+    if due is None or (policy.end is not None and due > milliseconds(policy.end)):
         return None
     return due

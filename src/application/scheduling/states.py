@@ -15,8 +15,8 @@ from domain.scheduling.schedule import Parked, Pause, ScheduleState
 def put(wanted: RecurrentTaskDescriptor, before: Stored | None, now: int) -> ScheduleState:
     """Return the state of a new or changed schedule.
 
-    A changed one keeps its incarnation and its pause, and its rhythm too while the trigger stays. Raises
-    ``InvalidTrigger``.
+    A changed one keeps its incarnation and its pause, and its rhythm too while the trigger stays. One that was parked
+    goes on with its next fire to come. Raises ``InvalidTrigger``.
     """
     lane = lane_of(wanted.name, wanted.version or 1)
     start = wanted.policy.start
@@ -26,7 +26,8 @@ def put(wanted: RecurrentTaskDescriptor, before: Stored | None, now: int) -> Sch
         due = _due(wanted, anchor, now)
         return ScheduleState(generation=1, incarnation=incarnation, lane=lane, anchor=anchor, due=due)
     if _rhythm(before.definition) == _rhythm(wanted):
-        anchor, due = before.state.anchor, before.state.due
+        anchor = before.state.anchor
+        due = before.state.due if _stands(before.state, wanted) else _due(wanted, anchor, now)
     else:
         due = _due(wanted, anchor, now)
     changes = {
@@ -70,8 +71,6 @@ def look(descriptor: RecurrentTaskDescriptor, state: ScheduleState) -> int | Non
 
 
 def _due(wanted: RecurrentTaskDescriptor, anchor: int, now: int) -> int:
-    if wanted.interval is not None and anchor > now:
-        return anchor  # a start to come is the first fire
     due = first_due(compile_trigger(wanted, anchor), wanted.policy, now)
     if due is None:
         raise InvalidTrigger(id=wanted.id, why="it would never fire (again); mend its cron line, its start or its end")
@@ -79,6 +78,12 @@ def _due(wanted: RecurrentTaskDescriptor, anchor: int, now: int) -> int:
 
 
 def _rhythm(descriptor: RecurrentTaskDescriptor) -> tuple[object, ...]:
-    """Return what decides about due times."""
-    policy = descriptor.policy
-    return (descriptor.interval, descriptor.cron, descriptor.timezone, policy.start, policy.end)
+    """Return what decides about due times; an end only cuts them off."""
+    timezone = descriptor.timezone if descriptor.cron else None
+    return (descriptor.interval, descriptor.cron, timezone, descriptor.policy.start)
+
+
+def _stands(state: ScheduleState, wanted: RecurrentTaskDescriptor) -> bool:
+    """Tell whether the next due time stays: not after the end, nor when fires passed while the schedule was parked."""
+    end = wanted.policy.end
+    return not state.parked and (end is None or state.due <= milliseconds(end))

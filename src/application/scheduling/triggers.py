@@ -10,12 +10,11 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from application.scheduling import cron
+from application.scheduling.moments import MILLISECOND, at, milliseconds
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.errors import InvalidTrigger
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-MILLISECOND = timedelta(milliseconds=1)
 
 
 class Trigger(Protocol):
@@ -27,15 +26,19 @@ class Trigger(Protocol):
 
 
 class IntervalTrigger:
-    """Every ``interval_ms`` of elapsed time since ``anchor``. Exact: a late fire does not move the next."""
+    """Every ``interval_ms`` of elapsed time since ``anchor``. Exact: a late fire does not move the next.
 
-    def __init__(self, interval_ms: int, anchor: int) -> None:
+    The anchor itself is a due time only where somebody asked for it (``first=0``): a start, and not a creation.
+    """
+
+    def __init__(self, interval_ms: int, anchor: int, first: int = 1) -> None:
         self.interval_ms = interval_ms
         self.anchor = anchor
+        self.first = first
 
     def next_after(self, moment: int) -> int:
-        """Return the first due time after ``moment``; the anchor itself is none."""
-        steps = max((moment - self.anchor) // self.interval_ms + 1, 1)
+        """Return the first due time after ``moment``."""
+        steps = max((moment - self.anchor) // self.interval_ms + 1, self.first)
         return self.anchor + steps * self.interval_ms
 
 
@@ -48,9 +51,9 @@ class CronTimes:
 
     def next_after(self, moment: int) -> int | None:
         """Return the first due time after ``moment``."""
-        after = EPOCH + moment * MILLISECOND
+        after = at(moment)
         found = self._next_elapsed(after + MILLISECOND) if self._line.elapsed else self._next_on_the_wall(after)
-        return None if found is None else (found - EPOCH) // MILLISECOND
+        return None if found is None else milliseconds(found)
 
     def _next_elapsed(self, since: datetime) -> datetime | None:
         """Return the first instant, ``since`` or later, at which the wall clock shows what the line names."""
@@ -103,7 +106,8 @@ class CronTimes:
 def compile_trigger(descriptor: RecurrentTaskDescriptor, anchor: int) -> Trigger:
     """Return the due times of a descriptor; raise ``InvalidTrigger`` when its cron line cannot be read."""
     if descriptor.interval is not None:
-        return IntervalTrigger(round(descriptor.interval * 1000), anchor)
+        first = 1 if descriptor.policy.start is None else 0
+        return IntervalTrigger(round(descriptor.interval * 1000), anchor, first)
     try:
         return CronTimes(descriptor.cron or "", descriptor.timezone)
     except ValueError as error:

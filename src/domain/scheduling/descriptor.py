@@ -16,6 +16,10 @@ MIN_INTERVAL_S = 0.01
 Interval = Annotated[float, Field(ge=MIN_INTERVAL_S, le=YEAR_S, allow_inf_nan=False)]
 
 
+OF_THE_MACHINE = ("localtime", "posixrules", "posix/", "right/", "Factory")
+"""Names that some machines know, each in its own way: every instance must find the same due times."""
+
+
 class TaskDescriptor(BaseModel):
     """What every request has: an id, the job's name, its data."""
 
@@ -38,7 +42,7 @@ class RecurrentTaskDescriptor(TaskDescriptor):
     type: Literal["recurrent"] = "recurrent"
     interval: Interval | None = None
     cron: Annotated[str, Field(max_length=200)] | None = None
-    timezone: str = "UTC"
+    timezone: Annotated[str, Field(max_length=100)] = "UTC"
     policy: SchedulePolicy = SchedulePolicy()
 
     @field_validator("timezone")
@@ -47,7 +51,11 @@ class RecurrentTaskDescriptor(TaskDescriptor):
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError):
-            raise ValueError(f"there is no timezone {value!r}; use an IANA name such as 'Europe/Brussels'") from None
+            known = False
+        else:
+            known = not value.startswith(OF_THE_MACHINE)
+        if not known:
+            raise ValueError(f"there is no timezone {value!r}; use an IANA name such as 'Europe/Brussels'")
         return value
 
     @model_validator(mode="after")

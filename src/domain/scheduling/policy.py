@@ -13,7 +13,7 @@ CatchUp = Annotated[str, Field(pattern=r"^(one|none|all\([1-9]\d{0,2}\))$")]
 
 
 def aware_utc(moment: datetime) -> datetime:
-    """Refuse a naive time and move any other to UTC."""
+    """Refuse a naive time and move any other to UTC, in whole milliseconds, as all due times are."""
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise ValueError("the time has no timezone; add one, for example '2026-11-22T08:00:00Z'")
     try:
@@ -22,7 +22,7 @@ def aware_utc(moment: datetime) -> datetime:
         raise ValueError("the time is too far away to be told in UTC") from None
     if moment.year == MAXYEAR:  # room for jitter, and for rounding up
         raise ValueError(f"the time is too far away; the last year is {MAXYEAR - 1}")
-    return moment
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 UtcDatetime = Annotated[datetime, AfterValidator(aware_utc)]

@@ -33,7 +33,7 @@ def test_it_is_ready_and_says_where(program: Roundsman) -> None:
     assert (status, ready["status"]) == (200, "ok")
     assert ready["components"].keys() == {"store", "events", "embedded_valkey", "scheduler"}
     assert program.http.get("/health/live").status_code == 200
-    assert f"documentation: {program.http.base_url}docs " in program.said
+    assert f"documentation: {program.http.base_url}/docs " in program.said
     assert program.server.is_running()
 
 

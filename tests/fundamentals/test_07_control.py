@@ -30,8 +30,8 @@ async def test_a_pause_has_a_reason_and_lasts_until_somebody_ends_it(settings: S
         await app.bus.schedule_task(HOURLY)
         paused = await app.scheduler.pause("sweep", reason="guests are here", by="eve")
         assert (paused.status, paused.next_fire) == ("paused", None)
-    async with running(settings) as app:  # a restart does not end it, nor does scheduling it again
-        await app.bus.schedule_task(HOURLY)
+    async with running(settings) as app:  # a restart does not end it, nor does scheduling it anew
+        await app.bus.schedule_task(HOURLY.model_copy(update={"interval": 1800}))
         (resting,) = (await app.scheduler.list_tasks(status="paused")).items
         assert (resting.paused.by, resting.paused.reason) == ("eve", "guests are here")
         resumed = await app.scheduler.resume("sweep")

@@ -153,11 +153,11 @@ async def test_backfill_runs_past_fires_in_order_beside_the_rhythm(cluster: Clus
     now = datetime.now(UTC)
     start = (now - timedelta(hours=3)).replace(microsecond=0)
     await one.bus.schedule_task(note(3600, {"start": start}))
-    run_ids = await one.scheduler.backfill("s", now - timedelta(hours=2.5), now - timedelta(hours=0.5))
-    assert len(run_ids) == 2
-    await wait_until(lambda: len(cluster.ledger.of("s")) == 2)
+    run_ids = await one.scheduler.backfill("s", now - timedelta(hours=4), now - timedelta(hours=0.5))
+    assert len(run_ids) == 3  # the start is a fire
+    await wait_until(lambda: len(cluster.ledger.of("s")) == 3)
     assert [entry.run_id for entry in cluster.ledger.of("s")] == run_ids
-    assert [entry.fire_time - start for entry in cluster.ledger.of("s")] == [timedelta(hours=1), timedelta(hours=2)]
+    assert [entry.fire_time - start for entry in cluster.ledger.of("s")] == [timedelta(hours=n) for n in range(3)]
     with pytest.raises(BackfillRefused, match="no past fire"):
         await one.scheduler.backfill("s", datetime(2020, 1, 1, tzinfo=UTC), start - timedelta(hours=1))
     await one.scheduler.pause("s")

@@ -52,8 +52,6 @@ class Attempts:
                 except BaseException as error:
                     raised = error  # kept: leaving the scope may replace or swallow it
                     raise
-        except GeneratorExit:
-            raise  # the program ends without waiting for this body
         except BaseException as error:  # noqa: BLE001 - a body may raise anything; it becomes the outcome
             return failure(claim, raised or error, error)
         return succeeded(claim, definition, result) if raised is None else failure(claim, raised, raised)

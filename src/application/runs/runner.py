@@ -112,9 +112,7 @@ class JobRunner:
         await self._wait(grace_s)
         for execution in list(self._executing.values()):
             self._end(execution, Released(started=True))
-        await self._wait(self._clean_up_s)
-        for execution in list(self._executing.values()):
-            self._leave_behind(execution)
+        await self._wait(self._clean_up_s)  # by then each has ended, or was left behind
         await asyncio.sleep(0)  # whoever ended in the last moment is finished by its callback
 
     def forget(self, claims: Iterable[Claim]) -> None:
@@ -151,7 +149,7 @@ class JobRunner:
     def _strike(self, claim: Claim) -> None:
         """Cancel a body whose time is up."""
         execution = self._execution(claim)
-        if execution is not None and not execution.task.done():
+        if execution is not None:
             error = TimeoutError(f"the body did not end within its timeout of {claim.spec.timeout_s:g} s")
             self._end(execution, failure(claim, error, error))
 
@@ -180,7 +178,7 @@ class JobRunner:
 
     def _leave_behind(self, execution: Execution) -> None:
         """Finish a claim whose body does not end, though it was cancelled."""
-        if execution.task.done() or execution.ending is None or execution in self._left_behind:
+        if execution.ending is None or execution in self._left_behind:
             return
         execution.timer.cancel()
         del self._executing[execution.claim.spec.run_id]

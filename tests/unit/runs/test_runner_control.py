@@ -170,6 +170,36 @@ async def test_a_run_that_this_instance_takes_over_from_itself_has_one_body_that
     assert kit.runner.abandoned == 0
 
 
+async def test_an_older_body_that_ignores_its_end_takes_a_slot_and_nothing_else(gate: Gate) -> None:
+    kit = RunnerKit(insists(gate), concurrency=5, clean_up_s=0.01)
+    older = kit.start("Job", run_id="r1", token="10")
+    await wait_until(lambda: gate.started == ["10"], "the first body")
+    newer = kit.start("Job", run_id="r1", token="20")
+    await wait_until(lambda: gate.started == ["10", "20"], "the second body")
+    assert (kit.runner.abandoned, kit.runner.free_slots) == (1, 3)
+    await asyncio.sleep(0.02)  # past the time that the older body had for its clean-up
+    assert kit.runner.held == {"r1": newer}
+    gate.open.set()
+    assert await kit.outcome(newer) == Succeeded('"done"')
+    await wait_until(lambda: kit.runner.abandoned == 0, "the end of the first body")
+    assert [claim for claim, _ in kit.settled.outcomes] == [newer]
+    assert older not in kit.runner.held.values()
+
+
+async def test_a_newer_claim_that_has_not_begun_is_told_from_the_older_one_that_runs(gate: Gate) -> None:
+    kit = RunnerKit(waits(gate))
+    older = kit.start("Job", run_id="r1", token="10")
+    kit.start("Job", run_id="r2", token="11")
+    await wait_until(lambda: len(gate.started) == 2, "the bodies")
+    newer, gone = kit.claim("Job", run_id="r1", token="20"), kit.claim("Job", run_id="r2", token="21")
+    kit.runner.revoke("r2", "another owns it", token="21")
+    assert gone not in kit.runner.held.values()
+    assert gate.ended == []
+    await kit.runner.drain(0)
+    assert kit.settled.of(newer) == Released(started=False)
+    assert kit.settled.of(older) == Released(started=True)
+
+
 async def test_a_claim_that_was_overtaken_before_it_started_does_not_start(gate: Gate) -> None:
     kit = RunnerKit(waits(gate))
     older = kit.claim("Job", run_id="r1", token="10")
@@ -380,6 +410,22 @@ async def test_nothing_is_left_when_all_is_over(gate: Gate) -> None:
         set(),
     ]
     assert [task for task in asyncio.all_tasks() if task.get_name().startswith("run ")] == []
+    assert pending_timers() == []
+
+
+async def test_no_timer_is_left_of_a_run_that_was_ended_from_outside(gate: Gate) -> None:
+    kit = RunnerKit(waits(gate))
+    claim = kit.start("Job")
+    await wait_until(lambda: gate.started, "the body")
+    kit.runner.revoke(claim.spec.run_id, "another owns it")
+    await wait_until(lambda: not kit.runner.held, "the slot")
+    assert pending_timers() == []
+
+
+def pending_timers() -> list[str]:
+    """The timers of runs that the loop still has to strike."""
+    timers = [repr(handle) for handle in asyncio.get_running_loop()._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
+    return [timer for timer in timers if "JobRunner" in timer]
 
 
 async def test_lost_is_never_settled(gate: Gate) -> None:

@@ -284,7 +284,7 @@ async def test_alerts_are_listed_open_ones_first_in_pages(site: Site) -> None:
 @given(cpu_rules, waveforms(), st.lists(st.integers(0, 3), max_size=60))
 @settings(
     deadline=None,
-    max_examples=25,
+    max_examples=15,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 def test_any_interleaving_tells_what_one_alone_would(

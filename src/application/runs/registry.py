@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import inspect
+import logging
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType, ModuleType
 
@@ -16,6 +17,8 @@ from domain.runs.errors import (
 )
 from domain.runs.job import BackgroundJob, JobDefinition
 
+log = logging.getLogger(__name__)
+
 
 class JobRegistry:
     """Job definitions by name. Built once at start; two classes of one name are refused."""
@@ -27,13 +30,20 @@ class JobRegistry:
 
     @classmethod
     def from_modules(cls, modules: Iterable[str]) -> "JobRegistry":
-        """Import ``modules`` and register what they define or import by name; raises ``JobModuleError``."""
+        """Import ``modules`` and register what they define or import by name.
+
+        Raises ``JobModuleError`` for one that does not import, with its own error as the cause. Warns of one that has no
+        jobs: perhaps another was meant.
+        """
         return cls(job for module in modules for job in _jobs_in(_import(module)))
 
     def _add(self, cls: type) -> None:
         definition = cls.__dict__.get("__definition__")
         if not isinstance(definition, JobDefinition):
             raise JobDefinitionError(job=cls.__name__, why="it is not decorated with @backgroundjob")
+        if definition.cls is not cls:
+            why = "a decorator above @backgroundjob made another class of it; put @backgroundjob above all others"
+            raise JobDefinitionError(job=definition.name, why=why)
         known = self._by_name.setdefault(definition.name, definition)
         if known.cls is not cls:
             raise DuplicateJob(name=definition.name, first=_where(known.cls), second=_where(cls))
@@ -71,16 +81,19 @@ class JobRegistry:
 def _import(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
-    except Exception as error:
-        raise JobModuleError(module=module, why=f"{type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # a script that ends itself must not end the program without a word
+        raise JobModuleError(module=module, why=f"{type(error).__name__}: {error}".rstrip(".")) from error
 
 
 def _jobs_in(module: ModuleType) -> list[type]:
-    return [
+    jobs = [
         value
         for value in vars(module).values()
         if inspect.isclass(value) and issubclass(value, BackgroundJob) and "__definition__" in value.__dict__
     ]
+    if not jobs:
+        log.warning("the job module %s has no class with @backgroundjob", module.__name__)
+    return jobs
 
 
 def _where(cls: type) -> str:

@@ -175,8 +175,8 @@ async def test_an_older_body_that_ignores_its_end_takes_a_slot_and_nothing_else(
     older = kit.start("Job", run_id="r1", token="10")
     await wait_until(lambda: gate.started == ["10"], "the first body")
     newer = kit.start("Job", run_id="r1", token="20")
-    await wait_until(lambda: gate.started == ["10", "20"], "the second body")
     assert (kit.runner.abandoned, kit.runner.free_slots) == (1, 3)
+    await wait_until(lambda: gate.started == ["10", "20"], "the second body")
     await asyncio.sleep(0.02)  # past the time that the older body had for its clean-up
     assert kit.runner.held == {"r1": newer}
     gate.open.set()

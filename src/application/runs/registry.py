@@ -32,7 +32,7 @@ class JobRegistry:
     def from_modules(cls, modules: Iterable[str]) -> "JobRegistry":
         """Import ``modules`` and register what they define or import by name.
 
-        Raises ``JobModuleError`` for one that does not import, with its own error as the cause. Warns of one that has no
+        Raises ``JobModuleError`` for one that does not import, with its own error as the cause. Warns of one without
         jobs: perhaps another was meant.
         """
         return cls(job for module in modules for job in _jobs_in(_import(module)))

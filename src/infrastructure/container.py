@@ -13,6 +13,7 @@ from infrastructure.monitoring.container import MonitoringContainer
 from infrastructure.redis.connection import RedisStore
 from infrastructure.scheduling.container import SchedulingContainer
 from infrastructure.settings import Settings
+from infrastructure.web.access import actor
 
 OWN_JOB_MODULES = ("application.monitoring.jobs",)
 """The program's own background jobs; always loaded."""
@@ -56,6 +57,7 @@ class RootContainer(containers.DeclarativeContainer):
         registry=registry,
         injector=injector,
         schedule_alone=schedule_alone,
+        actor=providers.Object(actor),
     )
     monitoring = providers.Container(
         MonitoringContainer,

@@ -199,6 +199,18 @@ async def test_list_filters_and_pages(cluster: Cluster) -> None:
     assert (await api.scheduler.list_tasks(name="Other")).items == []
 
 
+async def test_one_unreadable_schedule_does_not_hide_the_others(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = await cluster.start(executes=False)
+    for task_id in ("a", "b", "c"):
+        await api.bus.schedule_task(every(60, task_id))
+    await cluster.redis.command.hset(cluster.redis.key("schedules"), "b", '{"from": "a newer version"}')
+    assert [info.id for info in (await api.scheduler.list_tasks()).items] == ["a", "c"]
+    assert "schedule 'b'" in caplog.text
+    assert await cluster.redis.command.hexists(cluster.redis.key("schedules"), "b")
+
+
 async def test_modify_merges_fields_and_keeps_the_rest(cluster: Cluster) -> None:
     api = await cluster.start(executes=False)
     await api.bus.schedule_task(every(60, label="keep", policy=SchedulePolicy(overlap="allow(3)", jitter_s=1)))

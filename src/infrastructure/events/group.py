@@ -6,10 +6,10 @@ import random
 import time
 
 from application.events.bus import EventHandler, GapHandler
+from application.tasks import end_task
 from domain.events.event import Gap
 from domain.events.topics import TopicFilter
 from infrastructure.events.custody import Custody
-from infrastructure.events.ending import end
 from infrastructure.events.membership import Delivery, Mark, Membership
 from infrastructure.events.options import LONGEST_BLOCK_S, Condition, EventBusOptions
 from infrastructure.events.recovery import Recovery
@@ -67,7 +67,7 @@ class GroupSubscription(RedisSubscription):
                     self._recovery.succeeded()
         finally:
             self._leaving = True
-            await end(keeping)
+            await end_task(keeping)
             await self._part()
 
     async def _turn(self) -> None:

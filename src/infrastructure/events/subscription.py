@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from application.events.bus import EventHandler, GapHandler
+from application.tasks import CANCEL_AGAIN_S
 from domain.events.event import Event, Gap
-from infrastructure.events.ending import CANCEL_AGAIN_S
 from infrastructure.events.options import Condition, EventBusOptions
 
 log = logging.getLogger(__name__)

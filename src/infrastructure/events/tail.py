@@ -7,7 +7,7 @@ each event once.
 import asyncio
 import logging
 
-from infrastructure.events.ending import end
+from application.tasks import end_task
 from infrastructure.events.feed import Feed, Item
 from infrastructure.events.options import BATCH, LONGEST_BLOCK_S, Condition, EventCounters
 from infrastructure.events.positions import Extent, Position, after, judge
@@ -48,7 +48,7 @@ class Tail:
     async def stop(self) -> None:
         """End reading, for good."""
         if self._task is not None:
-            await end(self._task)
+            await end_task(self._task)
         self._recovery.forget()
 
     async def _run(self) -> None:

@@ -1,5 +1,6 @@
 """The container of the framework: registry, stores, engine, scheduler and bus."""
 
+from collections.abc import Callable
 from typing import Any
 
 from dependency_injector import containers, providers
@@ -33,6 +34,7 @@ def make_scheduler(
     engine: Engine,
     settings: BackgroundJobsSettings,
     executes: bool,
+    actor: Callable[[], str],
 ) -> BackgroundTaskScheduler:
     """Return the scheduler; without the engine in a process that only controls."""
     scheduler = BackgroundTaskScheduler(
@@ -41,6 +43,7 @@ def make_scheduler(
         runs,
         engine=engine if executes else None,
         default_timeout_s=settings.default_timeout_s,
+        actor=actor,
     )
     engine.park = scheduler.park
     return scheduler
@@ -79,11 +82,13 @@ class SchedulingContainer(containers.DeclarativeContainer):
     executes = providers.Dependency(instance_of=bool)
     registry = providers.Dependency(instance_of=JobRegistry)
     injector: providers.Dependency[Injector] = providers.Dependency()
+    actor: providers.Dependency[Any] = providers.Dependency()
+    """Returns who asks, for events and pauses."""
     schedule_alone: providers.Dependency[Any] = providers.Dependency()
 
     kept = providers.Singleton(retention, settings)
     schedules = providers.Singleton(RedisJobStore, store, instance_id, kept)
     runs = providers.Singleton(RedisRunStore, store, instance_id, kept)
     engine = providers.Singleton(make_engine, store, instance_id, registry, injector, settings, kept, facts)
-    scheduler = providers.Singleton(make_scheduler, registry, schedules, runs, engine, settings, executes)
+    scheduler = providers.Singleton(make_scheduler, registry, schedules, runs, engine, settings, executes, actor)
     bus = providers.Singleton(BackgroundTasksBus, scheduler, schedule_alone)

@@ -1,6 +1,7 @@
 """The Redis job store: schedules as JSON, changed by compare-and-set."""
 
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, cast
 
@@ -12,6 +13,8 @@ from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.schedule import ScheduleCounts, ScheduleState
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.runs.scripts import Retention, source
+
+log = logging.getLogger(__name__)
 
 PAGE = 500
 
@@ -102,8 +105,8 @@ class RedisJobStore:
                 pipe.hmget(self._key("schedules"), page)
                 states, definitions = await pipe.execute()
             for schedule_id, state, definition in zip(page, states, definitions, strict=True):
-                if state is not None:
-                    yield schedule_id, read(schedule_id, state, definition)
+                if state is not None and (found := _readable(schedule_id, state, definition)) is not None:
+                    yield schedule_id, found
 
 
 def dump_definition(definition: RecurrentTaskDescriptor) -> str:
@@ -119,6 +122,15 @@ def read(schedule_id: str, state: str, definition: str) -> Stored:
         )
     except (ValidationError, TypeError) as error:
         raise UnreadableSchedule(id=schedule_id, why=str(error).splitlines()[0]) from error
+
+
+def _readable(schedule_id: str, state: str, definition: str) -> Stored | None:
+    """Return a schedule for a list, which one that this version does not understand must not break: that is logged."""
+    try:
+        return read(schedule_id, state, definition)
+    except UnreadableSchedule as error:
+        log.error("left out of the list: %s", error)  # noqa: TRY400 - the traceback says no more
+        return None
 
 
 def _statistics(stats: dict[str, Any]) -> Statistics:

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from application.monitoring.sender import NotificationSender, retry_delay_s
 from application.monitoring.stores import AlertStep
+from domain.errors import StoreUnavailable
 from domain.monitoring.notification import Notification
 from infrastructure.monitoring.log_channel import LogChannel
 from infrastructure.monitoring.outbox import RedisOutbox
@@ -58,6 +60,16 @@ async def put(monitor: Monitor, *messages: Notification) -> None:
 
 def outbox(monitor: Monitor) -> RedisOutbox:
     return RedisOutbox(monitor.container.scripts())
+
+
+@asynccontextmanager
+async def running(sender: NotificationSender) -> AsyncIterator[NotificationSender]:
+    """Run a sender, and stop it whatever the test finds."""
+    await sender.start()
+    try:
+        yield sender
+    finally:
+        await sender.stop()
 
 
 async def test_a_message_goes_out_once_and_leaves_nothing(monitor: Monitor, site: Site) -> None:
@@ -117,10 +129,8 @@ async def test_a_failure_is_tried_again_until_it_arrives(
     monkeypatch.setattr("application.monitoring.sender.retry_delay_s", lambda tries: 0.01 * tries)
     site.channel.failures = 3
     await put(monitor, message(), message("resolved"))
-    sender = NotificationSender(outbox(monitor), [site.channel], poll_s=0.01)
-    await sender.start()
-    await wait_until(lambda: len(site.channel.sent) == 2, "both messages")
-    await sender.stop()
+    async with running(NotificationSender(outbox(monitor), [site.channel], poll_s=0.01)) as sender:
+        await wait_until(lambda: len(site.channel.sent) == 2, "both messages")
     assert site.channel.kinds == ["firing cpu w1", "resolved cpu w1"]
     assert (sender.counters.sent, sender.counters.failed) == (2, 3)
     assert "cpu@w1@1/firing did not go out on channel log, next try in 0 s: nobody answers" in caplog.text
@@ -181,8 +191,6 @@ async def test_a_channel_that_hangs_is_cut_off_and_tried_again(
 
 
 async def test_the_sender_outlives_a_store_that_is_away(monitor: Monitor, site: Site) -> None:
-    from domain.errors import StoreUnavailable
-
     class Away(RedisOutbox):
         away = True
 
@@ -192,16 +200,14 @@ async def test_the_sender_outlives_a_store_that_is_away(monitor: Monitor, site: 
             return await super().take(limit, lease_s)  # type: ignore[return-value]
 
     box = Away(monitor.container.scripts())
-    sender = NotificationSender(box, [site.channel])
-    await sender.start()
-    await wait_until(lambda: sender.trouble, "the trouble to be noticed")
-    assert "gone" in (sender.trouble or "")
-    box.away = False
-    await put(monitor, message())
-    sender.wake()
-    await wait_until(lambda: site.channel.sent, "the message")
-    assert sender.trouble is None
-    await sender.stop()
+    async with running(NotificationSender(box, [site.channel])) as sender:
+        await wait_until(lambda: sender.trouble, "the trouble to be noticed")
+        assert "gone" in (sender.trouble or "")
+        box.away = False
+        await put(monitor, message())
+        sender.wake()
+        await wait_until(lambda: site.channel.sent, "the message")
+        await wait_until(lambda: sender.trouble is None, "the trouble to be over")
 
 
 async def test_stopping_lets_a_message_that_is_being_sent_arrive(monitor: Monitor) -> None:
@@ -216,16 +222,14 @@ async def test_stopping_lets_a_message_that_is_being_sent_arrive(monitor: Monito
             await super().send(notification)
 
     channel = Slow()
-    sender = NotificationSender(outbox(monitor), [channel])
     await put(monitor, message())
-    await sender.start()
-    await sender.start()
-    await wait_until(lambda: channel.started, "the sending")
-    stopping = asyncio.create_task(sender.stop())
-    await asyncio.sleep(0.01)
-    gate.set()
-    await stopping
-    await sender.stop()
+    async with running(NotificationSender(outbox(monitor), [channel])) as sender:
+        await sender.start()
+        await wait_until(lambda: channel.started, "the sending")
+        stopping = asyncio.create_task(sender.stop())
+        await asyncio.sleep(0.01)
+        gate.set()
+        await stopping
     assert len(channel.sent) == 1
     assert await outbox(monitor).waiting() == 0
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "notification sender"]
@@ -238,11 +242,9 @@ async def test_stopping_does_not_wait_for_ever(monitor: Monitor) -> None:
             await asyncio.Event().wait()
 
     channel = Hanging()
-    sender = NotificationSender(outbox(monitor), [channel], stop_grace_s=0.01)
     await put(monitor, message())
-    await sender.start()
-    await wait_until(lambda: channel.failures, "the sending")
-    await sender.stop()
+    async with running(NotificationSender(outbox(monitor), [channel], stop_grace_s=0.01)):
+        await wait_until(lambda: channel.failures, "the sending")
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "notification sender"]
     assert await outbox(monitor).waiting() == 1
 

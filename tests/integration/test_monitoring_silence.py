@@ -67,11 +67,11 @@ async def test_silence_is_told_once_and_taken_back_by_a_sample(site: Site) -> No
 
 async def test_a_short_silence_is_none(site: Site) -> None:
     monitor = await watched(site)
-    await heard(monitor, 29)
+    await heard(monitor, 10)
     assert await monitor.alerts.check_silence() == []
     slow = await site.start([SILENT], executes=False, handles=False, sends=False)
     await slow.monitoring.start("w1", MonitoringRequest(interval_s=60))
-    await heard(slow, 170)
+    await heard(slow, 150)
     await slow.alerts.check_silence()
     assert await told(monitor, site) == [], "three intervals of a minute are not over"
     await heard(slow, 181)

@@ -83,7 +83,7 @@ def test_a_second_program_in_the_same_directory_is_refused_and_harms_nothing(pro
         assert f"{program.directory / 'var'} is in use by process {program.process.pid}: " in second.said
     assert program.health()[0] == 200
     assert program.server == server
-    program.call("POST", "/schedules/monitoring-silence-check/run", 202)
+    program.call("PATCH", "/workers/local", 200, {"labels": {"seen": "by-the-first"}})
 
 
 def test_a_second_program_on_the_same_port_is_refused_and_leaves_no_server(program: Roundsman, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """The fires that are due: the latest of them in order, and how many there were at least."""
+    """The fires that are due: the latest in order, as many as catch-up wants, and how many there were at least."""
 
     latest: tuple[int, ...]
     count: int
@@ -76,14 +76,13 @@ def plan(schedule_id: str, trigger: Trigger, policy: SchedulePolicy, due: int, n
         return Plan((PlannedRun(late.latest[-1], 0, RunReason.FIRE),), late.count - 1, following)
     if limit == 1 and policy.catch_up == "one":
         return Plan((PlannedRun(late.latest[-1], late.count - 1, RunReason.FIRE),), 0, following)
-    return Plan(_all(late, limit), max(late.count - limit, 0), following)
+    return Plan(_all(late), max(late.count - limit, 0), following)
 
 
-def _all(late: Late, limit: int) -> tuple[PlannedRun, ...]:
+def _all(late: Late) -> tuple[PlannedRun, ...]:
     """Return a run for each of the latest fires; those before the last are caught up in order, one at a time."""
-    fires = late.latest[-limit:]
-    caught_up = [PlannedRun(due, 0, RunReason.CATCH_UP) for due in fires[:-1]]
-    return (*caught_up, PlannedRun(fires[-1], 0, RunReason.FIRE))
+    *before, last = late.latest
+    return (*(PlannedRun(due, 0, RunReason.CATCH_UP) for due in before), PlannedRun(last, 0, RunReason.FIRE))
 
 
 def _late(schedule_id: str, trigger: Trigger, policy: SchedulePolicy, due: int, now: int) -> Late:

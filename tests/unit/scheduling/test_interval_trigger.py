@@ -1,5 +1,7 @@
 """Intervals count elapsed milliseconds from their anchor, exactly."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from application.scheduling.triggers import CronTimes, IntervalTrigger, compile_trigger
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.errors import InvalidTrigger
+from domain.scheduling.policy import SchedulePolicy
 
 ANCHOR = 1_796_000_000_123
 YEAR_MS = 366 * 86_400_000
@@ -25,6 +28,14 @@ def test_the_anchor_itself_is_no_fire() -> None:
     assert trigger.next_after(ANCHOR - 5_000_000) == trigger.next_after(ANCHOR) == ANCHOR + 1000
     assert trigger.next_after(ANCHOR + 999) == ANCHOR + 1000
     assert trigger.next_after(ANCHOR + 1000) == ANCHOR + 2000
+
+
+def test_an_anchor_that_was_asked_for_is_the_first_fire() -> None:
+    trigger = IntervalTrigger(1000, ANCHOR, first=0)
+    assert trigger.next_after(ANCHOR - 5_000_000) == trigger.next_after(ANCHOR - 1) == ANCHOR
+    assert trigger.next_after(ANCHOR) == ANCHOR + 1000
+    start = SchedulePolicy(start=datetime(2026, 11, 22, tzinfo=UTC))
+    assert compile_trigger(RecurrentTaskDescriptor(name="J", interval=1, policy=start), ANCHOR).next_after(0) == ANCHOR
 
 
 def test_ten_years_of_a_third_of_a_second_do_not_drift() -> None:

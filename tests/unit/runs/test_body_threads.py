@@ -1,6 +1,7 @@
 """Sync bodies in threads: nothing waits for them that need not, and nothing of them stays."""
 
 import asyncio
+import contextvars
 import gc
 import threading
 import weakref
@@ -26,6 +27,15 @@ async def test_a_body_returns_or_raises_to_its_caller() -> None:
         await threads.call(breaks)
 
 
+marker: contextvars.ContextVar[str] = contextvars.ContextVar("marker")
+
+
+async def test_a_body_sees_the_context_of_its_run() -> None:
+    """What a container keeps per context is the same for the body as for what was injected."""
+    marker.set("of this run")
+    assert await BodyThreads().call(marker.get) == "of this run"
+
+
 async def test_what_is_left_behind_is_counted_until_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     threads, release = BodyThreads(), threading.Event()
 
@@ -44,6 +54,13 @@ async def test_what_is_left_behind_is_counted_until_it_ends(caplog: pytest.LogCa
     release.set()
     await wait_until(lambda: threads.abandoned == 0, "the threads")
     await wait_until(lambda: caplog.text.count("RuntimeError('after all')") == 3, "the words of the dead")
+    release.clear()
+    another = asyncio.create_task(threads.call(release.wait))
+    await asyncio.sleep(0)
+    another.cancel()
+    await asyncio.gather(another, return_exceptions=True)
+    assert len(threads._abandoned) == 1, "the dead are not kept"
+    release.set()
 
 
 async def test_a_call_that_ended_is_not_counted_though_it_is_cancelled_in_that_moment() -> None:

@@ -50,9 +50,17 @@ def circular() -> list[Any]:
     return circle
 
 
+def deep() -> list[Any]:
+    found: list[Any] = []
+    for _ in range(100_000):
+        found = [found]
+    return found
+
+
 @pytest.mark.parametrize(
     ("returned", "why"),
     [
+        (deep, "cannot be kept"),
         (object(), "not JSON serializable"),
         ({1, 2}, "not JSON serializable"),
         (math.nan, "not JSON compliant"),
@@ -68,7 +76,7 @@ async def test_a_result_that_cannot_be_kept_fails_for_good(returned: Any, why: s
     """The work is done: a retry would do it again, and return the same."""
 
     async def body(self: Any) -> Any:
-        return returned
+        return returned() if callable(returned) else returned
 
     outcome = await outcome_of(body, retry=TWICE)
     assert isinstance(outcome, Failed)

@@ -31,4 +31,7 @@ async def test_what_never_began_or_is_over_ends_at_once() -> None:
     task = asyncio.create_task(asyncio.sleep(0))
     await task
     await end_task(task)
-    await end_task(asyncio.create_task(asyncio.sleep(3600)))
+    never_began = asyncio.create_task(asyncio.Event().wait())
+    await end_task(never_began)
+    assert not task.cancelled()
+    assert never_began.cancelled()

@@ -174,11 +174,11 @@ class Tick:
     def _plan(self, compiled: CompiledSchedule, text: str, state: ScheduleState, now: int) -> list[Any]:
         schedule_id = compiled.descriptor.id
         policy = compiled.descriptor.policy
-        todo = plan(schedule_id, compiled.trigger, policy, state.due, now, 2 * self._pace.lease_ms)
+        planned = plan(schedule_id, compiled.trigger, policy, state.due, now, 2 * self._pace.lease_ms)
         after, look = "", ""
-        if todo.next_due is not None:
-            after = state.model_copy(update={"due": todo.next_due}).dump()
-            look = str(look_at(schedule_id, todo.next_due, policy))
+        if planned.next_due is not None:
+            after = state.model_copy(update={"due": planned.next_due}).dump()
+            look = str(look_at(schedule_id, planned.next_due, policy))
         return [
             schedule_id,
             text,
@@ -187,16 +187,16 @@ class Tick:
             look,
             policy.overlap_mode,
             policy.overlap_limit,
-            todo.dropped,
-            _dropped_event(schedule_id, state, todo),
+            planned.dropped,
+            _dropped_event(schedule_id, state, planned),
             json.dumps({"id": schedule_id, "why": "it has no further fire"}),
-            len(todo.runs),
-            *self._run_arguments(compiled, todo),
+            len(planned.runs),
+            *self._run_arguments(compiled, planned),
         ]
 
-    def _run_arguments(self, compiled: CompiledSchedule, todo: Plan) -> list[Any]:
+    def _run_arguments(self, compiled: CompiledSchedule, planned: Plan) -> list[Any]:
         args: list[Any] = []
-        for run in todo.runs:
+        for run in planned.runs:
             spec = compiled.spec(run)
             tag, rest = split_spec(spec)
             args.extend([spec.run_id, spec.reason.value, run.due, run.missed, tag, rest, compiled.data])
@@ -248,8 +248,8 @@ def _claim(row: list[Any]) -> Claim | None:
     return Claim(spec=spec, data=data, lane=lane, attempt=attempt, retries=retries, token=token)
 
 
-def _dropped_event(schedule_id: str, state: ScheduleState, todo: Plan) -> str:
-    if not todo.dropped:
+def _dropped_event(schedule_id: str, state: ScheduleState, planned: Plan) -> str:
+    if not planned.dropped:
         return ""
     since = at(state.due).isoformat().replace("+00:00", "Z")
-    return json.dumps({"id": schedule_id, "why": "missed", "count": todo.dropped, "since": since})
+    return json.dumps({"id": schedule_id, "why": "missed", "count": planned.dropped, "since": since})

@@ -86,13 +86,10 @@ class JobRunner:
                 self._leave_behind(older)
             self._begin(claim)
 
-    def revoke(self, run_id: str, why: str, token: str | None = None) -> None:
-        """Cancel the body of a run that is no longer ours; its outcome is dropped.
-
-        With ``token``, only the claim that has it: by now this instance may hold a newer one.
-        """
+    def revoke(self, run_id: str, why: str) -> None:
+        """Cancel the body of a run that is no longer ours; its outcome is dropped."""
         claim = self.held.get(run_id)
-        if claim is None or token not in (None, claim.token) or claim in self._settling:
+        if claim is None or claim in self._settling:
             return
         execution = self._execution(claim)
         if execution is None:
@@ -180,6 +177,7 @@ class JobRunner:
         """Finish a claim whose body does not end, though it was cancelled."""
         assert execution.ending is not None  # noqa: S101 - only what was ended is left behind
         execution.timer.cancel()
+        execution.task.cancel()  # once more: until Python 3.12 asyncio.wait_for may swallow the first
         del self._executing[execution.claim.spec.run_id]
         self._left_behind.add(execution)
         self._finish(execution.claim, execution.ending)

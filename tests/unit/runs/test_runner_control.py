@@ -146,14 +146,6 @@ async def test_revoking_what_has_ended_changes_nothing(gate: Gate) -> None:
     assert len(kit.settled.outcomes) == 1
 
 
-async def test_revoking_one_claim_leaves_a_newer_one_of_the_same_run_alone(gate: Gate) -> None:
-    kit = RunnerKit(waits(gate))
-    newer = kit.start("Job", run_id="r1", token="20")
-    kit.runner.revoke("r1", "the store said so of the claim before", token="10")
-    gate.open.set()
-    assert await kit.outcome(newer) == Succeeded('"done"')
-
-
 async def test_a_run_that_this_instance_takes_over_from_itself_has_one_body_that_counts(gate: Gate) -> None:
     kit = RunnerKit(waits(gate))
     older = kit.start("Job", run_id="r1", token="10")
@@ -192,7 +184,7 @@ async def test_a_newer_claim_that_has_not_begun_is_told_from_the_older_one_that_
     kit.start("Job", run_id="r2", token="11")
     await wait_until(lambda: len(gate.started) == 2, "the bodies")
     newer, gone = kit.claim("Job", run_id="r1", token="20"), kit.claim("Job", run_id="r2", token="21")
-    kit.runner.revoke("r2", "another owns it", token="21")
+    kit.runner.revoke("r2", "another owns it")
     assert gone not in kit.runner.held.values()
     assert gate.ended == []
     await kit.runner.drain(0)
@@ -253,6 +245,17 @@ async def test_a_revoked_body_that_ignores_it_gives_its_slot_back_only_when_it_e
     gate.open.set()
     await wait_until(lambda: kit.runner.free_slots == 1, "the slot")
     assert kit.settled.outcomes == []
+
+
+async def test_a_body_that_lost_its_first_cancellation_gets_another() -> None:
+    async def body(self: Any) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await forever()
+        await forever()
+
+    kit = RunnerKit(job_of(body), clean_up_s=0.01)
+    assert isinstance(await kit.run("Job", timeout_s=0.01), Failed)
+    await wait_until(lambda: kit.runner.abandoned == 0, "the end of the body")
 
 
 async def test_a_loss_outweighs_a_timeout(gate: Gate) -> None:

@@ -169,10 +169,17 @@ async def test_an_awaitable_client_is_no_async_provider() -> None:
 
 
 async def test_a_provider_that_does_not_say_what_it_gives_can_be_named() -> None:
-    silent = root(clock=providers.Factory(untold), settings=providers.Configuration())
+    silent = root(
+        clock=providers.Factory(untold),
+        settings=providers.Configuration(),
+        bound=providers.Dependency(default=providers.Factory(untold)),
+        maybe=providers.Factory(make_maybe),
+    )
     with pytest.raises(UnsatisfiedDependency):
         await injected(Injected[Clock], silent)
-    assert type(await injected(Annotated[Clock, Inject("clock")], silent)) is Clock
+    for name in ("clock", "bound"):
+        assert type(await injected(Annotated[Clock, Inject(name)], silent)) is Clock
+    assert await injected(Annotated[Clock, Inject("maybe")], silent) is None
 
 
 async def test_a_union_or_nothing_at_all_is_no_promise_of_a_type() -> None:
@@ -284,7 +291,8 @@ async def test_what_a_dependency_passes_on_is_one_provider_and_not_two() -> None
         again = providers.DependenciesContainer(clock=wall)
 
     outer = Outer()
-    for hint in (Injected[Clock], Injected[WallClock], Annotated[Clock, Inject("inner.clock")]):
+    named = [Annotated[Clock, Inject(name)] for name in ("inner.clock", "again.clock")]
+    for hint in (Injected[Clock], Injected[WallClock], *named):
         assert await injected(hint, outer) is outer.wall()
 
 
@@ -310,6 +318,7 @@ async def test_what_nothing_was_given_for_is_found_at_start(provider: Any, given
     bound = Unbound()
     bound.clock.override(given)
     assert type(await injected(Injected[Clock], bound)) is WallClock
+    assert type(await injected(Injected[WallClock], bound)) is WallClock
 
 
 @pytest.mark.parametrize(
@@ -341,13 +350,24 @@ async def test_an_async_resource_class_is_refused_too() -> None:
             return Clock()
 
     with pytest.raises(JobDefinitionError, match="which is async"):
-        await injected(Injected[Clock], root(clock=providers.Resource(Later)))
+        ContainerInjector([root(clock=providers.Resource(Later))]).check([job(Injected[Clock])])
+
+
+async def test_a_provider_in_async_mode_is_refused_too() -> None:
+    """The mode spreads and sticks: whatever comes from it is a future."""
+    given = root(clock=providers.Factory(Clock))
+    given.clock.enable_async_mode()
+    with pytest.raises(JobDefinitionError, match="which is async"):
+        ContainerInjector([given]).check([job(Injected[Clock])])
 
 
 async def test_an_async_provider_that_a_test_replaced_is_fine() -> None:
     given = root(clock=providers.Coroutine(make_clock_later))
     given.clock.override(providers.Object(WallClock()))
     assert type(await injected(Injected[Clock], given)) is WallClock
+    above = root(parrot=providers.Factory(Parrot, providers.Coroutine(make_clock_later)))
+    above.parrot.override(providers.Object(Parrot()))
+    assert type(await injected(Injected[Parrot], above)) is Parrot
 
 
 async def test_a_future_that_only_shows_in_the_run_fails_the_run_and_leaves_no_warning() -> None:

@@ -27,7 +27,7 @@ def main() -> None:
     if install_uv():
         environment = uv_environment()
         uv = [str(UV), "pip", "install", "--quiet", "--python", str(PYTHON)]
-        run([*uv, "--require-hashes", "-r", str(LOCKS / "dev.txt")], environment)
+        run([*uv, "--compile-bytecode", "--require-hashes", "-r", str(LOCKS / "dev.txt")], environment)
         run([*uv, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], environment)
     else:
         print("uv could not be installed; falling back to pip, which is slower and checks the same hashes.", flush=True)

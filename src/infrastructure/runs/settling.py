@@ -103,7 +103,7 @@ class SettlementQueue:
                 log.warning("run %s, attempt %d, was not ours to settle any more", claim.spec.run_id, claim.attempt)
             elif isinstance(outcome, Failed) and outcome.unloadable and claim.spec.incarnation:
                 self.park(claim, outcome.error)
-        if ready:
+        if ready or any(isinstance(outcome, Retry) for _, outcome in batch):  # the tick then learns when it is due
             self.ready()
 
     def _batch(self, batch: list[tuple[Claim, Outcome]]) -> list[str | int]:

@@ -201,7 +201,7 @@ class Program:
         facts = {
             "executing": condition.executing,
             "free_slots": condition.free_slots,
-            "abandoned_threads": condition.abandoned_threads,
+            "abandoned_bodies": condition.abandoned_bodies,
             "ticked_s_ago": condition.ticked_s_ago,
         }
         if not condition.running:

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from domain.events.event import Event
 from fault_proxy import FaultProxy
+from infrastructure.events.bus import RedisEventBus
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
 from integration.event_kit import Buses, Heard, Stuck, backlog, opened, pending, publish
@@ -214,3 +216,24 @@ async def test_a_stop_right_after_work_is_heard(store: RedisStore, caplog: pytes
                 await asyncio.sleep(0)
             await bus.stop()
     assert [record.getMessage() for record in caplog.records] == []
+
+
+async def test_a_listener_that_is_cut_off_while_it_leaves_has_told_all_its_tails_to_end(store: RedisStore) -> None:
+    bus = RedisEventBus(store.command, store.blocking, store.key, "cut-off")
+    await bus.start()
+    looking = asyncio.ensure_future(anext(bus.read(["*"])))
+
+    def tails() -> list["asyncio.Task[Any]"]:
+        return [task for task in asyncio.all_tasks() if task.get_name().startswith("events: tail of")]
+
+    await wait_until(lambda: len(tails()) == 5)
+    (feed,) = bus._tails._feeds
+    left = tails()
+    leaving = asyncio.create_task(bus._tails.detach(feed))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert all(task.cancelling() or task.done() for task in left)
+    await bus.stop()
+    looking.cancel()
+    await asyncio.gather(looking, leaving, return_exceptions=True)
+    assert tails() == []

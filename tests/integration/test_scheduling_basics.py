@@ -1,12 +1,14 @@
 """Schedule, execute, control: one instance on a real store."""
 
+import asyncio
 import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor, SchedulePolicy
-from cluster import Cluster
+from cluster import Cluster, Instance
+from domain.errors import StoreUnavailable
 from domain.runs.errors import InvalidData, UnknownJob, UnknownVersion, WrongTaskType
 from domain.runs.run import RunStatus
 from domain.scheduling.errors import (
@@ -93,6 +95,44 @@ async def test_retries_follow_the_policy_and_end_in_failure(cluster: Cluster) ->
     assert [entry.attempt for entry in cluster.ledger.of("no")] == [1, 2]
     retrying = await cluster.events("job", "job.retrying")
     assert {event["error"] for event in retrying} >= {"ValueError: attempt 1"}
+
+
+async def test_a_short_retry_does_not_wait_for_the_poll(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infrastructure.scheduling.tick.LONGEST_WAIT_S", 3600.0)
+    one = await cluster.start()
+    await one.bus.schedule_task(ScheduledTaskDescriptor(id="o", name="Once", data={"fail_times": 1}, max_retries=1))
+    await wait_until(lambda: [entry.attempt for entry in cluster.ledger.of("o")] == [1, 2])
+
+
+async def test_fires_follow_each_other_without_the_poll(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infrastructure.scheduling.tick.LONGEST_WAIT_S", 3600.0)
+    one = await cluster.start(lease_ms=3_600_000)  # nor does the end of a take show the schedule again
+    await one.bus.schedule_task(every(0.1, policy=SchedulePolicy(jitter_s=0.05)))
+    await wait_until(lambda: len(cluster.ledger.of("s")) >= 3)
+
+
+async def test_a_sync_call_that_gets_no_answer_says_so_and_takes_its_work_back(cluster: Cluster) -> None:
+    api, busy = await cluster.start(executes=False), cluster.make(executes=False)
+    busy.scheduler.loop = asyncio.new_event_loop()  # it does not turn until the caller has given up
+    with pytest.raises(StoreUnavailable, match="no answer within"):
+        await asyncio.to_thread(busy.bus.schedule_task_sync, every(60), 0.05)
+    await asyncio.to_thread(_let_it_turn, busy)
+    assert (await api.scheduler.list_tasks()).items == []
+
+
+def _let_it_turn(instance: Instance) -> None:
+    """Let an instance's loop do all that it was asked for, and close it."""
+
+    async def all_of_it() -> None:
+        await asyncio.sleep(0)
+        asked = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*asked, return_exceptions=True)
+        await instance.store.close()
+
+    loop = instance.scheduler.loop
+    assert loop is not None
+    loop.run_until_complete(all_of_it())
+    loop.close()
 
 
 async def test_scheduling_the_same_again_changes_nothing_and_a_change_keeps_the_rhythm(cluster: Cluster) -> None:

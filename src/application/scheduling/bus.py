@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from application.scheduling.scheduler import BackgroundTaskScheduler, Scheduled
+from domain.errors import StoreUnavailable
 from domain.scheduling.descriptor import RecurrentTaskDescriptor, ScheduledTaskDescriptor
 from domain.scheduling.errors import LoopIsRunning
 
@@ -30,7 +31,10 @@ class BackgroundTasksBus:
         return await self._scheduler.schedule(descriptor)
 
     def schedule_task_sync(self, descriptor: Descriptor, timeout_s: float = 30.0) -> Scheduled:
-        """Do the same from a thread; raises ``LoopIsRunning`` on an event loop, which it would block."""
+        """Do the same from a thread; raises ``LoopIsRunning`` on an event loop, which it would block.
+
+        Raises ``StoreUnavailable`` after ``timeout_s`` seconds without an answer; it may have taken effect by then.
+        """
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -40,7 +44,13 @@ class BackgroundTasksBus:
         loop = self._scheduler.loop
         if loop is None:
             return asyncio.run(_awaited(self._alone(descriptor)))
-        return asyncio.run_coroutine_threadsafe(self.schedule_task(descriptor), loop).result(timeout_s)
+        future = asyncio.run_coroutine_threadsafe(self.schedule_task(descriptor), loop)
+        try:
+            return future.result(timeout_s)
+        except TimeoutError:
+            if not future.cancel():  # it was done in the last moment, or the timeout is its own error
+                return future.result()
+            raise StoreUnavailable(why=f"the program gave no answer within {timeout_s:g} s") from None
 
 
 async def _awaited(awaitable: Awaitable[Scheduled]) -> Scheduled:

@@ -45,6 +45,11 @@ class Tail:
         self._wanted.clear()
         return not self._feeds
 
+    def cancel(self) -> None:
+        """Ask it to end; ``stop`` makes sure."""
+        if self._task is not None:
+            self._task.cancel()
+
     async def stop(self) -> None:
         """End reading, for good."""
         if self._task is not None:
@@ -121,6 +126,8 @@ class Tails:
         self.streams = streams
         self.condition = condition
         self._tails: dict[str, Tail] = {}
+        self._ending: set[Tail] = set()
+        """Tails without feeds until they have ended: whoever waits for them may be cancelled."""
         self._feeds: set[Feed] = set()
         self.running = False
 
@@ -133,8 +140,8 @@ class Tails:
         self.running = False
         for feed in self._feeds:
             feed.wake()
-        for tail in tuple(self._tails.values()):
-            await tail.stop()
+        self._ending.update(self._tails.values())
+        await self._end()
 
     def attach(self, feed: Feed) -> None:
         """Begin to serve a new feed, which is behind in all its families."""
@@ -150,8 +157,16 @@ class Tails:
             return
         self._feeds.remove(feed)
         idle = [family for family in feed.topics.families if self._tails[family].remove(feed)]
-        for tail in [self._tails.pop(family) for family in idle]:
+        self._ending.update(self._tails.pop(family) for family in idle)
+        await self._end()
+
+    async def _end(self) -> None:
+        """Ask all that are to end before waiting for any."""
+        for tail in self._ending:
+            tail.cancel()
+        for tail in tuple(self._ending):
             await tail.stop()
+            self._ending.discard(tail)
 
     def place(self, family: str) -> Position | None:
         """Return where the tail of ``family`` is, None while it does not know."""

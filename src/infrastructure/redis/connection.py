@@ -130,7 +130,7 @@ class RedisStore:
             return errors.StorePermissionDenied(address=self.address, why=said, prefix=self.prefix)
         strange = "Bad response" in said  # to the first PING
         if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError) and not strange:
-            return errors.StoreUnreachable(address=self.address, why=said)
+            return errors.StoreUnreachable(address=self.address, why=said.rstrip("."))
         return errors.NotARedis(address=self.address, why=said or type(error).__name__)
 
 

@@ -15,8 +15,8 @@ class DataDirectoryInUse(StoreError):
 
 
 class DataDirectoryUnusable(StoreError):
-    """The data directory {data_dir} cannot be used: {why}. Give this user the right to write there, or choose
-    another one (setting data_dir, or ROUNDSMAN_DATA_DIR)."""
+    """The data directory {data_dir} cannot be used: {why}. It must be a directory that this user may write to;
+    mend that, or choose another one (setting data_dir, or ROUNDSMAN_DATA_DIR)."""
 
 
 class NoServerBinary(StoreError):

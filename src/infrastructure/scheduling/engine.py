@@ -33,7 +33,7 @@ class EngineCondition:
     ticked_s_ago: float | None = None
     executing: int = 0
     free_slots: int = 0
-    abandoned_threads: int = 0
+    abandoned_bodies: int = 0
     loop_blocked: bool = False
 
 
@@ -133,7 +133,7 @@ class Engine:
             ticked_s_ago=round(time.monotonic() - self._tick.ticked, 3),
             executing=len(self.runner.held),
             free_slots=self.runner.free_slots,
-            abandoned_threads=self.runner.threads.abandoned,
+            abandoned_bodies=self.runner.abandoned,
             loop_blocked=self._renewal.loop_blocked,
         )
 

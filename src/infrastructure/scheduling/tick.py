@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 1.0
 """A tick comes at least this often: a wake-up that was lost costs no more than this."""
+LOOK = 4
+"""Where the next look stands among the arguments that commit.lua reads for one schedule."""
 CACHE_LIMIT = 100_000
 COMMIT_ARGUMENTS = 50_000
 """About 7,000 runs: more are committed in several calls, as the store serves nobody else meanwhile."""
@@ -113,27 +115,21 @@ class Tick:
             readable = _readable(taken)
             self._load([(schedule_id, state) for schedule_id, _, state in readable])
             args: list[Any] = []
+            looks = [int(next_look)] if next_look else []
             for schedule_id, text, state in readable:
-                args.extend(self._planned(schedule_id, text, state, now))
+                planned = self._planned(schedule_id, text, state, now)
+                args.extend(planned)
+                looks.extend(int(look) for look in planned[LOOK : LOOK + 1] if look)
                 if len(args) > COMMIT_ARGUMENTS:
                     self._commit_plans(args)
                     args = []
             if args:
                 self._commit_plans(args)
-            return 0.0 if len(taken) >= self._pace.batch else self._soon(now, next_look, taken)
+            return 0.0 if len(taken) >= self._pace.batch else (min(looks, default=now + 1000) - now) / 1000
         return (int(next_look) - now) / 1000 if next_look else LONGEST_WAIT_S
 
     def _commit_plans(self, args: list[Any]) -> None:
         self._call(self._commit, [self._runner.free_slots if self._may_claim() else 0, *args])
-
-    def _soon(self, now: int, next_look: str, taken: list[tuple[str, str]]) -> float:
-        """Return when to look again after a commit: what was just planned is due at its own next time."""
-        looks = [int(next_look)] if next_look else []
-        for schedule_id, _ in taken:
-            compiled = self._cache.get(schedule_id)
-            if compiled is not None and (due := compiled.trigger.next_after(now)) is not None:
-                looks.append(due)
-        return max(min(looks, default=now + 1000) - now, 0) / 1000
 
     def _load(self, taken: list[tuple[str, ScheduleState]]) -> None:
         """Compile what is not in the cache in its present generation, reading the definitions in one call."""

@@ -65,6 +65,15 @@ async def test_silence_is_told_once_and_taken_back_by_a_sample(site: Site) -> No
     assert await site.topics("alert") == ["alert.firing", "alert.resolved"]
 
 
+async def test_a_worker_was_never_heard_of_later_than_it_was(site: Site) -> None:
+    monitor = await watched(site)
+    heard_at = (await monitor.workers.now() - timedelta(seconds=40)).replace(microsecond=123_600)
+    await monitor.samples.ignore(["w1"])
+    await monitor.samples.expect("w1", heard_at)
+    silence = await monitor.samples.silence(3600, 0, 10)
+    assert silence.quiet_since["w1"] == heard_at.replace(microsecond=123_000), "the store counts whole ms, downwards"
+
+
 async def test_a_short_silence_is_none(site: Site) -> None:
     monitor = await watched(site)
     await heard(monitor, 10)

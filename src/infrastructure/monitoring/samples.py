@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from application.monitoring.stores import Appended, Samples, Silence
+from application.scheduling.moments import milliseconds
 from domain.monitoring.sample import MetricSample
 from infrastructure.monitoring.packing import SHAPE, pack, shape_of, unpack
 from infrastructure.monitoring.scripts import MonitoringScripts
@@ -32,8 +33,8 @@ class RedisSamples(Samples):
     ) -> list[MetricSample]:
         """Return samples of a time, oldest first."""
         oldest = (await self._now_ms()) - round(self._scripts.retention.samples_kept_s * 1000)
-        low = oldest if since is None else max(_milliseconds(since), oldest)
-        high = "+" if until is None else str(_milliseconds(until))
+        low = oldest if since is None else max(milliseconds(since), oldest)
+        high = "+" if until is None else str(milliseconds(until))
         stream = self._scripts.key("samples", worker_id)
         with store_errors():
             if since is not None:
@@ -71,7 +72,7 @@ class RedisSamples(Samples):
     async def expect(self, worker_id: str, since: datetime) -> None:
         """Count silence from ``since``, unless heard of later."""
         with store_errors():
-            await self._redis.zadd(self._scripts.key("heard"), {worker_id: _milliseconds(since)}, gt=True)
+            await self._redis.zadd(self._scripts.key("heard"), {worker_id: milliseconds(since)}, gt=True)
 
     async def ignore(self, worker_ids: Sequence[str]) -> None:
         """Count no silence."""
@@ -100,10 +101,6 @@ class RedisSamples(Samples):
         with store_errors():
             seconds, microseconds = await self._redis.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
-
-
-def _milliseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)
 
 
 def _datetime(ms: int) -> datetime:

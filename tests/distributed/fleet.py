@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,11 +16,13 @@ from support import wait_until_sync
 
 HERE = Path(__file__).parent
 ROUNDSMAN = Path(sys.executable).parent / "roundsman"
+PATIENCE_S = 90.0
+"""Far beyond any promise: the machine may be busy with other tests."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the ledger."""
+    """One line of the ledger. ``at`` is the machine's monotonic clock, ``host_time`` what the process believed."""
 
     phase: str
     pid: int
@@ -28,41 +31,75 @@ class Line:
     attempt: int
     missed: int
     fire_time: str
+    token: str
+    at: float
+    host_time: float
+
+
+class Member(subprocess.Popen[bytes]):
+    """One process of a fleet; what it says goes into ``log``."""
+
+    log: Path
+
+    def freeze(self) -> None:
+        """Stop it where it stands."""
+        self.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.send_signal(signal.SIGCONT)
+
+    @property
+    def said(self) -> str:
+        """What it has said so far."""
+        return self.log.read_text()
+
+    @property
+    def address(self) -> str:
+        """Where its API is; empty while it has not said so."""
+        found = re.search(r"is at (http://\S+?)/ ", self.said)
+        return found[1] if found else ""
 
 
 class Fleet:
-    """Start ``roundsman run --role scheduler`` as often as wanted; kill what is left at the end."""
+    """Start ``roundsman run`` as often as wanted, on one store; kill what is left at the end."""
 
-    def __init__(self, redis_url: str, namespace: str, directory: Path, lease_s: float = 2.0) -> None:
-        self._ledger = directory / "ledger.jsonl"
+    def __init__(
+        self, redis_url: str, namespace: str, directory: Path, lease_s: float = 2.0, grace_s: float = 0.1
+    ) -> None:
+        self.ledger = directory / "ledger.jsonl"
         self._directory = directory
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Member] = []
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ROUNDSMAN_")},
             "PYTHONPATH": str(HERE),
-            "LEDGER_FILE": str(self._ledger),
+            "LEDGER_FILE": str(self.ledger),
             "ROUNDSMAN_STORE__REDIS_URL": redis_url,
             "ROUNDSMAN_STORE__NAMESPACE": namespace,
             "ROUNDSMAN_BACKGROUND_JOBS__MODULES": '["ledger_jobs"]',
             "ROUNDSMAN_BACKGROUND_JOBS__CONTAINERS": '["ledger_jobs:Container"]',
             "ROUNDSMAN_BACKGROUND_JOBS__LEASE_S": str(lease_s),
-            "ROUNDSMAN_BACKGROUND_JOBS__SHUTDOWN_GRACE_S": "0.1",
+            "ROUNDSMAN_BACKGROUND_JOBS__SHUTDOWN_GRACE_S": str(grace_s),
             "ROUNDSMAN_MONITORING__LOCAL_WORKER": "false",
+            "ROUNDSMAN_SERVER__PORT": "0",
         }
 
-    def start(self, **environ: str) -> "subprocess.Popen[bytes]":
-        """Start one more process, without waiting for it."""
-        log = (self._directory / f"process{len(self.processes)}.log").open("wb")
-        process = subprocess.Popen(
-            [ROUNDSMAN, "run", "--role", "scheduler"],
-            cwd=self._directory,
-            env={**self._environ, **environ},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        log.close()
-        self.processes.append(process)
-        return process
+    def start(self, role: str = "scheduler", redis_url: str = "", **environ: str) -> Member:
+        """Start one more process, without waiting for it; ``redis_url`` is its own way to the store."""
+        if redis_url:
+            environ["ROUNDSMAN_STORE__REDIS_URL"] = redis_url
+        path = self._directory / f"process{len(self.processes)}.log"
+        with path.open("wb") as log:
+            member = Member(
+                [ROUNDSMAN, "run", "--role", role],
+                cwd=self._directory,
+                env={**self._environ, **environ},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        member.log = path
+        self.processes.append(member)
+        return member
 
     def kill(self, process: "subprocess.Popen[bytes]") -> None:
         """End a process without any last word."""
@@ -72,38 +109,39 @@ class Fleet:
     def end(self, process: "subprocess.Popen[bytes]") -> int:
         """Ask a process to end and return its exit status."""
         process.send_signal(signal.SIGTERM)
-        return process.wait(30)
+        return process.wait(PATIENCE_S)
 
     def lines(self, phase: str | None = None) -> list[Line]:
         """Return the ledger so far."""
-        if not self._ledger.exists():
+        if not self.ledger.exists():
             return []
-        found = [Line(**json.loads(line)) for line in self._ledger.read_text().splitlines()]
+        whole, _, _ = self.ledger.read_text().rpartition("\n")  # the last line may be under way
+        found = [Line(**json.loads(line)) for line in whole.splitlines()]
         return [line for line in found if phase in (None, line.phase)]
 
     def logs(self) -> str:
         """Return what all processes said."""
-        return "\n".join(path.read_text() for path in sorted(self._directory.glob("process*.log")))
+        return "\n".join(f"--- {member.log.stem} ({member.pid}):\n{member.said}" for member in self.processes)
 
     def close(self) -> None:
         """Kill what is left."""
         for process in self.processes:
             if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
+                process.thaw()
                 self.kill(process)
 
     def wait(self, condition: Any, what: str) -> Any:
         """Wait for a condition; on failure show the logs."""
         try:
-            return wait_until_sync(condition, what, 90)
+            return wait_until_sync(condition, what, PATIENCE_S)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.logs()}") from error
 
 
 @contextmanager
-def running_fleet(redis_url: str, namespace: str, directory: Path) -> Iterator[Fleet]:
+def running_fleet(redis_url: str, namespace: str, directory: Path, **options: Any) -> Iterator[Fleet]:
     """Yield a fleet and end it."""
-    fleet = Fleet(redis_url, namespace, directory)
+    fleet = Fleet(redis_url, namespace, directory, **options)
     try:
         yield fleet
     finally:

@@ -1,8 +1,13 @@
-"""Jobs for processes of their own: each attempt writes itself into a file, which is not the store under test."""
+"""Jobs for processes of their own: each attempt writes itself into a file, which is not the store under test.
+
+With ``CLOCK_OFF_S`` in the environment the clock of the process is off by so many seconds from here on.
+"""
 
 import asyncio
 import json
 import os
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +29,10 @@ class Ledger:
         self._path = path
 
     def write(self, phase: str, ctx: JobContext) -> None:
+        """Note one phase of an attempt, with this machine's monotonic clock, which no process can put back."""
         line = {"phase": phase, "pid": os.getpid(), "run_id": ctx.run_id, "job_id": ctx.job_id}
         line |= {"attempt": ctx.attempt, "missed": ctx.missed, "fire_time": ctx.fire_time.isoformat()}
+        line |= {"token": ctx.token, "at": time.monotonic(), "host_time": time.time()}
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(file, (json.dumps(line) + "\n").encode())
@@ -35,14 +42,15 @@ class Ledger:
 
 @backgroundjob(task_type="recurrent")
 class Write(RecurrentBackgroundJob):
-    """Begin, hold, end."""
+    """Begin, hold, end. With ``first_hold_s`` the first attempt holds for so long instead."""
 
     hold_s: float = 0.0
+    first_hold_s: float = 0.0
     ledger: Injected[Ledger]
 
     async def run_every(self, ctx: JobContext) -> dict[str, Any]:
         self.ledger.write("begin", ctx)
-        await asyncio.sleep(self.hold_s)
+        await asyncio.sleep(self.first_hold_s if self.first_hold_s and ctx.attempt == 1 else self.hold_s)
         self.ledger.write("end", ctx)
         return {"pid": os.getpid()}
 
@@ -67,3 +75,14 @@ class Container(containers.DeclarativeContainer):
     ledger = providers.Singleton(
         Ledger, providers.Factory(Path, providers.Callable(os.environ.__getitem__, "LEDGER_FILE"))
     )
+
+
+def _put_clock_off(by_s: float) -> None:
+    """Let this process believe in another time, which goes on from there; what waits for a while still waits for it."""
+    import time_machine
+
+    time_machine.travel(datetime.now(UTC) + timedelta(seconds=by_s), tick=True).start()
+
+
+if "CLOCK_OFF_S" in os.environ:
+    _put_clock_off(float(os.environ["CLOCK_OFF_S"]))

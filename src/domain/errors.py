@@ -29,3 +29,13 @@ class StoreUnavailable(RoundsmanError):
     health shows the store back."""
 
     status = 503
+
+
+class StoreFull(StoreUnavailable):
+    """The store has no memory left: {why}. Nothing was changed. What runs goes on, and things can be stopped; give the
+    store more memory, or remove what is not needed, and try again."""
+
+
+class NotConfirmedOnDisk(StoreUnavailable):
+    """It took effect in the store's memory, but the store did not confirm that it is on disk: {why}. A restart of the
+    store may lose it. Ask again: that is safe, changes nothing twice, and is answered when it is on disk."""

@@ -64,7 +64,9 @@ class Program:
             return
         try:
             if not self.settings.store.redis_url.get_secret_value():
-                self._embedded = EmbeddedValkey(self.settings.data_dir, durability=self.settings.store.durability)
+                self._embedded = EmbeddedValkey(
+                    self.settings.data_dir, durability="always" if self._wants_disk else "everysec"
+                )
                 await self._embedded.start()
             self._store = self._new_store()
             await self._store.open()
@@ -131,7 +133,13 @@ class Program:
 
     def _new_store(self) -> RedisStore:
         url = self._embedded.url if self._embedded else self.settings.store.redis_url.get_secret_value()
-        return RedisStore(url, self.settings.store.namespace)
+        # The embedded server syncs before it answers; any other is asked whether it has.
+        confirm_on_disk = self._wants_disk and self._embedded is None
+        return RedisStore(url, self.settings.store.namespace, confirm_on_disk=confirm_on_disk)
+
+    @property
+    def _wants_disk(self) -> bool:
+        return self.settings.store.durability == "disk"
 
     def _compose(self, store: RedisStore) -> RootContainer:
         container = RootContainer(

@@ -136,7 +136,7 @@ class StoreSettings(Section):
 
     redis_url: SecretStr = SecretStr("")
     namespace: str = "roundsman"
-    durability: Literal["everysec", "always"] = "everysec"
+    durability: Literal["memory", "disk"] = "memory"
 
     @model_validator(mode="before")
     @classmethod

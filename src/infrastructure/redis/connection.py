@@ -1,8 +1,8 @@
 """Connect to the store: the one place that knows how redis-py must be set up, and which servers will do."""
 
 import logging
-import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,9 +12,13 @@ import redis.asyncio.retry
 import redis.retry
 from redis import exceptions
 from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
 
-from domain.errors import StoreUnavailable
-from infrastructure.redis import errors
+from domain.errors import StoreFull, StoreUnavailable
+from infrastructure.redis import server_check
+from infrastructure.redis.disk import PATIENCE_S, DiskConfirmation
+from infrastructure.redis.errors import DiskNotConfirmed, StoreError
+from infrastructure.redis.sockets import OURS, error_code
 from infrastructure.redis.url import check_namespace, check_url
 
 log = logging.getLogger(__name__)
@@ -26,10 +30,7 @@ LONGEST_BLOCK_S = 10.0
 MAX_CONNECTIONS = 64
 HEALTH_CHECK_INTERVAL_S = 15
 
-UNASKED_AUTH = "without any password configured"
-OLDEST_REDIS = (7, 0)
-OLDEST_VALKEY = (7, 2)
-TEMPORARY = ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
+TEMPORARY = ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN", "UNBLOCKED")
 """Error codes of a server that cannot answer now; the commands were not at fault."""
 
 
@@ -41,18 +42,27 @@ class RedisStore:
     - ``threaded()``: a synchronous client for one thread.
 
     All decode to ``str``. None retries by itself: a command that was cut off may have taken effect, so only the caller
-    knows whether it can be sent again. Connections that the server closed are replaced before they are used.
+    knows whether it can be sent again. Connections that the server closed are replaced before they are used, and so are
+    those to a server that is not the primary any more.
     """
 
-    def __init__(self, url: str, namespace: str = "roundsman") -> None:
-        """Prepare the clients, connecting nothing; raises ``InvalidStoreUrl`` or ``InvalidNamespace``."""
+    def __init__(self, url: str, namespace: str = "roundsman", *, confirm_on_disk: bool = False) -> None:
+        """Prepare the clients, connecting nothing; raises ``InvalidStoreUrl`` or ``InvalidNamespace``.
+
+        With ``confirm_on_disk`` the server is asked whether an acknowledged write is on disk; without, it is told when
+        the server has it (which, where the server syncs before each answer, is the same).
+        """
         self.prefix = f"{{{check_namespace(namespace)}}}"
         """The namespace as a hash tag: every key of the program begins with it."""
         self.address = check_url(url)
         """Where the server is, without the password."""
         self._url = url
+        self.answered_errors: Counter[str] = Counter()
+        """How often the server has answered each error code, such as ``OOM``; it only grows."""
         self.command = self._asyncio_client(COMMAND_TIMEOUT_S)
         self.blocking = self._asyncio_client(LONGEST_BLOCK_S + COMMAND_TIMEOUT_S)
+        self._confirming = self._asyncio_client(PATIENCE_S + COMMAND_TIMEOUT_S)
+        self._disk = DiskConfirmation(self._confirming, self.key("meta")) if confirm_on_disk else None
 
     def __repr__(self) -> str:
         return f"RedisStore({self.address!r}, {self.prefix!r})"
@@ -64,79 +74,95 @@ class RedisStore:
     async def open(self) -> None:
         """Connect and check the server; raises the ``StoreError`` that says what is wrong with it."""
         try:
-            info = await self.command.info()
+            await self._check()
         except (exceptions.RedisError, OSError) as error:
             await self.close()
-            raise self._refusal(error) from error
-        try:
-            self._check_server(info)
-        except errors.StoreError:
+            raise server_check.refusal(error, self.address, self.prefix) from error
+        except StoreError:
             await self.close()
             raise
 
+    async def _check(self) -> None:
+        info = await self.command.info()
+        server_check.check_server(info, self.address)
+        if self._disk is not None:
+            server_check.check_confirms(info, self.address)
+            try:
+                await self._disk.check()
+            except exceptions.ResponseError as error:
+                raise DiskNotConfirmed(address=self.address, why=f"it says: {error}") from error
+        saves = await self.saves(info)
+        for weakness in (
+            server_check.keeps_nothing(info, saves),
+            server_check.keeps_little(info, saves),
+            server_check.may_evict(info),
+        ):
+            if weakness:
+                log.warning("the Redis at %s can lose data: %s", self.address, weakness)
+
+    async def saves(self, info: server_check.Info) -> str | None:
+        """Return when the server writes snapshots, as it is configured; None where nobody may ask, or need not."""
+        if info.get("aof_enabled", 1):
+            return None
+        try:
+            found: Any = await self.command.config_get("save")
+        except exceptions.ResponseError:
+            return None  # a managed server forbids it, or has no such command
+        return found.get("save") if isinstance(found, dict) else None
+
     async def close(self) -> None:
-        """Close both asyncio clients; twice is fine. A synchronous one is closed by the thread that asked for it."""
-        await self.command.aclose()
-        await self.blocking.aclose()
+        """Close the asyncio clients; twice is fine. A synchronous one is closed by the thread that asked for it."""
+        for client in (self.command, self.blocking, self._confirming):
+            await client.aclose()
+
+    async def acknowledged(self, script: AsyncScript, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run a script whose caller is told yes; return its reply when that is as durable as was chosen.
+
+        Raises redis-py's errors, to be called within ``store_errors``, and ``NotConfirmedOnDisk``. Only
+        what somebody waits for needs it: a claim or an outcome that gets lost is made up for by the protocol.
+        """
+        if self._disk is None:
+            return await script(keys=keys, args=args)
+        return await self._disk.run(script, keys, args)
+
+    async def confirm(self) -> None:
+        """Return when all that was written so far is as durable as was chosen: for a yes that needs no write."""
+        if self._disk is not None:
+            with store_errors():
+                await self._disk.confirm()
 
     def threaded(self) -> "redis.Redis":
         """Return a new synchronous client with one connection, for one thread, which closes it."""
         never = redis.retry.Retry(NoBackoff(), 0)
-        options = _options(COMMAND_TIMEOUT_S, never)
-        pool = redis.ConnectionPool.from_url(self._url, max_connections=1, **options)
+        pool = redis.ConnectionPool.from_url(self._url, max_connections=1, **self._options(COMMAND_TIMEOUT_S, never))
+        pool.connection_class = OURS[pool.connection_class]
         return redis.Redis.from_pool(pool)
 
     def _asyncio_client(self, timeout_s: float) -> "redis.asyncio.Redis":
         # Not the synchronous Retry: that one takes a coroutine for a result, and never resets a broken connection.
         never = redis.asyncio.retry.Retry(NoBackoff(), 0)
-        options = _options(timeout_s, never)
+        options = self._options(timeout_s, never)
         pool = redis.asyncio.BlockingConnectionPool.from_url(
             self._url, max_connections=MAX_CONNECTIONS, timeout=COMMAND_TIMEOUT_S, **options
         )
+        pool.connection_class = OURS[pool.connection_class]
         return redis.asyncio.Redis.from_pool(pool)
 
-    def _check_server(self, info: dict[str, Any]) -> None:
-        mode, role = info.get("redis_mode", "standalone"), info.get("role", "master")
-        if "redis_version" not in info or mode not in ("standalone", "cluster"):
-            raise errors.NotARedis(address=self.address, why=f"it runs in {mode} mode")
-        if mode == "cluster":
-            raise errors.StoreIsCluster(address=self.address)
-        server, version, oldest = "Redis", str(info["redis_version"]), OLDEST_REDIS
-        if "valkey_version" in info:
-            server, version, oldest = "Valkey", str(info["valkey_version"]), OLDEST_VALKEY
-        if _numbers(version) < oldest:
-            raise errors.StoreTooOld(address=self.address, server=f"{server} {version}")
-        if role != "master":
-            raise errors.StoreIsReplica(address=self.address)
-        if int(info.get("maxmemory", 0)) and info.get("maxmemory_policy") != "noeviction":
-            log.warning(
-                "the Redis at %s may evict schedules when memory is short: set maxmemory-policy noeviction (it is %s)",
-                self.address,
-                info.get("maxmemory_policy"),
-            )
+    def _options(self, timeout_s: float, retry: object) -> dict[str, Any]:
+        return {
+            "decode_responses": True,
+            # RESP2: a server reads one AUTH instead of a HELLO, and no push messages arrive between answers.
+            "protocol": 2,
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": CONNECT_TIMEOUT_S,
+            "retry": retry,
+            "health_check_interval": HEALTH_CHECK_INTERVAL_S,
+            "driver_info": None,
+            "heard": self._count,
+        }
 
-    def _refusal(self, error: Exception) -> errors.StoreError:
-        """Say in this program's words why the server cannot be used."""
-        if isinstance(error.__cause__, exceptions.RedisError):
-            error = error.__cause__  # over a unix socket, redis-py wraps what the handshake raised
-        said = str(error)
-        if isinstance(error, exceptions.BusyLoadingError):
-            return errors.StoreLoading(address=self.address)
-        if isinstance(error, exceptions.AuthenticationError) or UNASKED_AUTH in said:
-            if error_code(error) == "NOAUTH":
-                return errors.StorePasswordRequired(address=self.address)
-            return errors.StorePasswordRefused(address=self.address, why=said)
-        if isinstance(error, exceptions.NoPermissionError):
-            return errors.StorePermissionDenied(address=self.address, why=said, prefix=self.prefix)
-        strange = "Bad response" in said  # to the first PING
-        if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError) and not strange:
-            return errors.StoreUnreachable(address=self.address, why=said.rstrip("."))
-        return errors.NotARedis(address=self.address, why=said or type(error).__name__)
-
-
-def error_code(error: BaseException) -> str:
-    """Return the word that begins the server's error; redis-py keeps it apart for the errors that it knows."""
-    return getattr(error, "status_code", None) or (str(error).split() or [""])[0]
+    def _count(self, code: str) -> None:
+        self.answered_errors[code] += 1
 
 
 @contextmanager
@@ -148,29 +174,13 @@ def store_errors() -> Iterator[None]:
         exceptions.ConnectionError,
         exceptions.TimeoutError,
         exceptions.ReadOnlyError,
-        exceptions.OutOfMemoryError,
         exceptions.NoPermissionError,
         OSError,
     ) as error:
         raise StoreUnavailable(why=str(error) or type(error).__name__) from error
+    except exceptions.OutOfMemoryError as error:
+        raise StoreFull(why=str(error)) from error
     except exceptions.ResponseError as error:
         if error_code(error) in TEMPORARY:
             raise StoreUnavailable(why=str(error)) from error
         raise
-
-
-def _options(timeout_s: float, retry: object) -> dict[str, Any]:
-    return {
-        "decode_responses": True,
-        # RESP2: a server reads one AUTH instead of a HELLO, and no push messages arrive between answers.
-        "protocol": 2,
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": CONNECT_TIMEOUT_S,
-        "retry": retry,
-        "health_check_interval": HEALTH_CHECK_INTERVAL_S,
-        "driver_info": None,
-    }
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])

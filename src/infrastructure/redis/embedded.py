@@ -31,7 +31,7 @@ class EmbeddedValkey:
     ) -> None:
         """Own ``data_dir/valkey``.
 
-        ``durability`` is when a write reaches the disk: each second, or before it is answered. ``start_timeout_s`` does
+        ``durability`` is when a write reaches the disk: ``everysec``, or ``always`` before it is answered. ``start_timeout_s`` does
         not count while the server says that it is loading its data. ``orphan_patience_s`` is how long to wait for the
         server of a program that was killed a moment ago.
         """

@@ -85,3 +85,13 @@ class StoreIsReplica(StoreError):
 
 class StoreLoading(StoreError):
     """The Redis at {address} is still loading its data: start again when it has finished."""
+
+
+class StoreTakesNoMore(StoreError):
+    """The Redis at {address} takes no more connections. Raise its setting maxclients; a process of this program uses
+    up to 200."""
+
+
+class DiskNotConfirmed(StoreError):
+    """store.durability is "disk", and the Redis at {address} cannot confirm that a write is on disk: {why}. Mend
+    that, or set store.durability = "memory" (ROUNDSMAN_STORE__DURABILITY)."""

@@ -4,6 +4,8 @@ import json
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
+from redis.commands.core import AsyncScript
+
 from application.runs.store import LaneStats, QueueStats, Submission
 from domain.runs.run import TERMINAL, RunRecord, RunSpec, RunStatus
 from infrastructure.redis.connection import RedisStore, store_errors
@@ -29,6 +31,7 @@ class RedisRunStore:
     """The asyncio side of runs. Implements ``application.runs.store.RunStore``."""
 
     def __init__(self, store: RedisStore, instance_id: str, retention: Retention) -> None:
+        self._store = store
         self._redis = store.command
         self._key = store.key
         self._prefix = f"{store.prefix}:"
@@ -60,7 +63,7 @@ class RedisRunStore:
             state,
         ]
         with store_errors():
-            verdict, status, running = await self._submit(keys=[self._prefix], args=[self._instance, *args])
+            verdict, status, running = await self._acknowledged(self._submit, *args)
         return Submission(verdict, status, tuple(running))
 
     async def cancel(self, run_ids: Sequence[str], why: str) -> dict[str, str]:
@@ -68,13 +71,13 @@ class RedisRunStore:
         if not run_ids:
             return {}
         with store_errors():
-            reply = await self._cancel(keys=[self._prefix], args=[self._instance, why, *run_ids])
+            reply = await self._acknowledged(self._cancel, why, *run_ids)
         return dict(reply)
 
     async def unpark(self, job_id: str) -> list[str]:
         """Let the parked runs of a job go on; return them."""
         with store_errors():
-            return list(await self._unpark(keys=[self._prefix], args=[self._instance, job_id]))
+            return list(await self._acknowledged(self._unpark, job_id))
 
     async def get(self, run_id: str) -> RunRecord | None:
         """Return one run, or None."""
@@ -111,6 +114,9 @@ class RedisRunStore:
         now = seconds * 1000 + microseconds // 1000
         stats = {lane: _lane_stats(now, *counts[3 * i : 3 * i + 3]) for i, lane in enumerate(known)}
         return QueueStats(stats, later, parked)
+
+    async def _acknowledged(self, script: AsyncScript, *args: Any) -> Any:
+        return await self._store.acknowledged(script, [self._prefix], [self._instance, *args])
 
     async def _all(self, run_ids: Sequence[str]) -> list[RunRecord]:
         if not run_ids:

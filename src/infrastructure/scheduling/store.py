@@ -29,6 +29,7 @@ class RedisJobStore:
     """The asyncio side of schedules. Implements ``application.scheduling.store.ScheduleStore``."""
 
     def __init__(self, store: RedisStore, instance_id: str, retention: Retention) -> None:
+        self._store = store
         self._redis = store.command
         self._key = store.key
         self._prefix = f"{store.prefix}:"
@@ -57,7 +58,9 @@ class RedisJobStore:
             str(change.event.get("why", "")),
         ]
         with store_errors():
-            verdict, state, definition, running = await self._change(keys=[self._prefix], args=[self._instance, *args])
+            verdict, state, definition, running = await self._store.acknowledged(
+                self._change, [self._prefix], [self._instance, *args]
+            )
         if verdict == "ok":
             return Changed(done=True, running=tuple(running))
         current = read(change.id, state, definition) if state else None

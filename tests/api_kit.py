@@ -25,6 +25,7 @@ from infrastructure.events.options import EventBusOptions
 from infrastructure.monitoring.container import MonitoringContainer
 from infrastructure.redis.connection import RedisStore
 from infrastructure.runs.injection import ContainerInjector
+from infrastructure.runs.instances import RedisInstances
 from infrastructure.runs.scripts import Retention
 from infrastructure.runs.store import RedisRunStore
 from infrastructure.scheduling.engine import Engine
@@ -118,6 +119,7 @@ class Instance:
             bus=self.bus,
             events=self.events,
             runs=self.runs,
+            instances=RedisInstances(self.store),
             registry=self.registry,
             health=health,
             workers=self.container.registry(),

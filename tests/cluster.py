@@ -9,6 +9,7 @@ from typing import Any
 from application.runs.registry import JobRegistry
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from infrastructure.redis.connection import RedisStore
+from infrastructure.runs.announcer import Announcer
 from infrastructure.runs.injection import ContainerInjector
 from infrastructure.runs.scripts import Retention
 from infrastructure.runs.store import RedisRunStore
@@ -19,7 +20,10 @@ from sample_jobs import Ledger, LedgerContainer, Note, Once
 
 
 class Instance:
-    """One program: its own connections, scheduler, bus and engine; ``executes=False`` is an API-only one."""
+    """One program: its own connections, scheduler, bus and engine; ``executes=False`` is an API-only one.
+
+    An API-only one says that it is there if it ``announces``.
+    """
 
     def __init__(
         self,
@@ -32,13 +36,15 @@ class Instance:
         concurrency: int = 50,
         grace_s: float = 5.0,
         executes: bool = True,
+        announces: bool = False,
+        confirm_on_disk: bool = False,
         takeover_limit: int = 5,
     ) -> None:
         retention = Retention()
         registry = JobRegistry(jobs)
         self.id = instance_id
         self.ledger = ledger
-        self.store = RedisStore(url, namespace)
+        self.store = RedisStore(url, namespace, confirm_on_disk=confirm_on_disk)
         self.schedules = RedisJobStore(self.store, instance_id, retention)
         self.runs = RedisRunStore(self.store, instance_id, retention)
         self.engine = Engine(
@@ -56,13 +62,19 @@ class Instance:
             registry, self.schedules, self.runs, engine=engine, actor=lambda: instance_id
         )
         self.engine.park = self.scheduler.park
+        facts = {"role": "api", "version": "1", "host": "h", "pid": 1, "started_at": "2026-11-22T08:00:00Z"}
+        self.announcer = Announcer(self.store, instance_id, lease_ms, retention, lambda: facts) if announces else None
         self.bus = BackgroundTasksBus(self.scheduler)
 
     async def start(self) -> None:
         await self.store.open()
         await self.scheduler.start()
+        if self.announcer is not None:
+            await self.announcer.start()
 
     async def stop(self) -> None:
+        if self.announcer is not None:
+            await self.announcer.stop()
         await self.scheduler.stop()
         await self.store.close()
 

@@ -7,6 +7,7 @@ from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescrip
 from cluster import Instance
 from domain.runs.outcome import Outcome
 from domain.runs.run import Claim, RunStatus
+from infrastructure.runs.presence import Presence
 from infrastructure.runs.scripts import Retention, source
 from infrastructure.runs.settling import _arguments
 from infrastructure.runs.store import join_spec
@@ -40,7 +41,12 @@ class Hands:
 
     def renew(self, *claims: Claim, lease_ms: int = 60_000) -> list[str]:
         args = [part for claim in claims for part in (claim.spec.run_id, claim.lane, claim.token)]
-        return list(self.call("renew", lease_ms, "{}", *args)[1])
+        return list(self.call("renew", lease_ms, *args)[1])
+
+    def announce(self, lease_ms: int = 60_000) -> str:
+        facts = {"host": "h", "pid": 1, "role": "all", "version": "1", "started_at": 1, "claimed": 0, "lanes": LANES}
+        presence = Presence(self.id, lease_ms, lambda: facts)
+        return str(self.call("announce", *presence.words()[1:])[0])
 
     def take(self, hide_ms: int = 60_000) -> list[Any]:
         return list(self.call("take", hide_ms, 100, *LANES)[2])
@@ -48,15 +54,15 @@ class Hands:
     def commit(self, schedule_id: str, state: str, next_state: str = "x", runs: int = 0) -> list[int]:
         look = "99999999999999"
         return list(
-            self.call("commit", 10, schedule_id, state, next_state, "Note@1", look, "skip", 1, 0, "", "{}", runs)
+            self.call("commit", 0, 60_000, schedule_id, state, next_state, "Note@1", look, "skip", 1, 0, "", runs)[:2]
         )
 
     def fire(self, run_id: str, overlap: str = "skip", limit: int = 1, missed: int = 0) -> None:
         """Commit one fire of the schedule ``s``, whatever its rhythm says."""
         names = {"run_id": run_id, "job_id": "s", "name": "Note", "reason": "fire", "fire_time": "2026-01-01T00:00:00Z"}
         state, look = self.client.hget(f"{self.prefix}states", "s"), "99999999999999"
-        plan = ("s", state, state, "Note@1", look, overlap, limit, 0, "", "{}", 1)
-        self.call("commit", 10, *plan, run_id, "fire", 5, missed, json.dumps(names)[1:-1], '"timeout_s":9', "{}")
+        plan = ("s", state, state, "Note@1", look, overlap, limit, 0, "", 1)
+        self.call("commit", 0, 60_000, *plan, run_id, "fire", 5, missed, json.dumps(names)[1:-1], '"timeout_s":9', "{}")
 
     def lapse(self, lane: str = "Once@1") -> None:
         """Let all leases of a lane be over, as if their owners had died long ago beside a living store."""

@@ -124,6 +124,7 @@ class Program:
             bus=container.scheduling.bus(),
             events=container.events(),
             runs=container.scheduling.runs(),
+            instances=container.scheduling.instances(),
             registry=self.registry,
             health=Health(self._checks()),
             workers=container.monitoring.registry(),
@@ -164,6 +165,8 @@ class Program:
         if self.executes:
             monitoring = container.monitoring
             services += [monitoring.sender(), monitoring.handler(), monitoring.seed()]
+        else:
+            services.append(container.scheduling.announcer())
         return services
 
     async def _schedule_alone(self, descriptor: Descriptor) -> Scheduled:

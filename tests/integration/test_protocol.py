@@ -146,18 +146,6 @@ async def test_a_run_that_outlives_its_owners_again_and_again_is_parked_with_its
         await a.instance.scheduler.resume("o")
 
 
-async def test_an_instance_that_was_silent_for_long_has_left(cluster: Cluster, hands: tuple[Hands, Hands]) -> None:
-    a, b = hands
-    a.renew()
-    b.renew()
-    a.client.hset(f"{a.prefix}meta", "no_takeover_until", 0)
-    a.client.zadd(f"{a.prefix}beats", {a.id: 1})
-    b.renew()
-    assert len(await cluster.events("instance", "instance.left")) == 1
-    a.renew()
-    assert len(await cluster.events("instance", "instance.joined")) == 3
-
-
 async def test_cancel_revokes_a_claim_and_the_owner_cannot_make_it_succeed(hands: tuple[Hands, Hands]) -> None:
     a, b = hands
     await one_shot(a)

@@ -1,7 +1,6 @@
 """Renew the leases of this instance from a thread of its own, and watch the event loop from there."""
 
 import asyncio
-import json
 import logging
 import sys
 import threading
@@ -14,11 +13,11 @@ from application.runs.runner import JobRunner
 from domain.errors import StoreUnavailable
 from domain.runs.run import Claim
 from infrastructure.redis.connection import RedisStore, store_errors
+from infrastructure.runs.presence import Presence, Stopwatch
 from infrastructure.runs.scripts import Retention, source
 
 log = logging.getLogger(__name__)
 
-RENEWALS_PER_LEASE = 4
 LOOP_SILENCE_S = 1.0
 """A loop that did not turn for this long is blocked."""
 PULSE_S = 0.2
@@ -27,8 +26,9 @@ PULSE_S = 0.2
 class Renewal:
     """Keep what this instance holds, however busy its event loop is.
 
-    One call a quarter of a lease renews all runs and announces the instance. Runs that turn out to be lost are revoked
-    on the loop. ``loop_blocked`` is true while the loop does not turn; nothing new is claimed then.
+    A quarter of a lease after the last time it renews all runs, then announces the instance: ``announcement`` returns
+    its facts. Runs that turn out to be lost are revoked on the loop. ``loop_blocked`` is true while the loop does not
+    turn; nothing new is claimed then.
     """
 
     def __init__(
@@ -45,9 +45,10 @@ class Renewal:
         self._instance = instance_id
         self._runner = runner
         self._lease_ms = lease_ms
-        self._announcement = announcement
-        self._renew = self._client.register_script(source("renew", retention))
-        self._leave = self._client.register_script(source("leave", retention))
+        self.presence = Presence(instance_id, lease_ms, lambda: {**announcement(), "loop_blocked": self.loop_blocked})
+        self._renew, self._announce, self._leave = (
+            self._client.register_script(source(name, retention)) for name in ("renew", "announce", "leave")
+        )
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -79,18 +80,19 @@ class Renewal:
         self._pulse = self._loop.call_later(PULSE_S, self._beat)
 
     def _work(self) -> None:
-        period_s = self._lease_ms / 1000 / RENEWALS_PER_LEASE
         due = time.monotonic()
         while not self._stop.wait(max(min(due - time.monotonic(), PULSE_S), 0.0)):
             self._watch_loop()
             if time.monotonic() < due:
                 continue
-            due = time.monotonic() + period_s
+            due = time.monotonic() + self.presence.period_s
             self._renew_once()
+            if not self._down:
+                self._announce_once()
         self._say_goodbye()
 
     def _renew_once(self) -> None:
-        args: list[Any] = [self._instance, self._lease_ms, json.dumps(self._announcement())]
+        args: list[Any] = [self._instance, self._lease_ms]
         claims = list(self._runner.held.values())
         for claim in claims:
             args.extend([claim.spec.run_id, claim.lane, claim.token])
@@ -109,6 +111,18 @@ class Renewal:
         if lost and self._loop is not None:
             gone = frozenset(lost)
             self._loop.call_soon_threadsafe(self._revoke, [claim for claim in claims if claim.spec.run_id in gone])
+
+    def _announce_once(self) -> None:
+        watch = Stopwatch()
+        try:
+            with store_errors():
+                now = self._client.time()
+                self.presence.clock.note(*watch.read(), now)
+                self.presence.heard(self._announce(keys=[self._prefix], args=self.presence.words()))
+        except StoreUnavailable as error:
+            log.debug("this instance cannot be announced now: %s", error)  # the next renewal warns
+        except Exception:
+            log.exception("an announcement failed")
 
     def _revoke(self, lost: list[Claim]) -> None:
         for claim in lost:

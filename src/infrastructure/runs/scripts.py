@@ -18,10 +18,13 @@ WHERE = {
     "cancel": "infrastructure.runs",
     "progress": "infrastructure.runs",
     "unpark": "infrastructure.runs",
+    "announce": "infrastructure.runs",
     "leave": "infrastructure.runs",
 }
+ABOUT_INSTANCES = frozenset({"announce", "leave"})
+"""The scripts that are given what instances.lua defines."""
 
-ALLOWED_OUT_OF_MEMORY = frozenset({"claim", "renew", "settle", "cancel", "leave"})
+ALLOWED_OUT_OF_MEMORY = frozenset({"claim", "renew", "settle", "cancel", "announce", "leave"})
 """What ends work or keeps it alive must pass when the store is full; what brings new work must not."""
 
 
@@ -51,6 +54,7 @@ def source(name: str, retention: Retention) -> str:
         emit_prelude(),
         _text("infrastructure.runs", "prelude"),
         _text("infrastructure.scheduling", "schedules"),
+        *([_text("infrastructure.runs", "instances")] if name in ABOUT_INSTANCES else []),
         _text(WHERE[name], name),
     ]
     return head + "\n".join(texts)

@@ -1,6 +1,9 @@
 """The container of the framework: registry, stores, engine, scheduler and bus."""
 
+import os
+import platform
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from dependency_injector import containers, providers
@@ -9,6 +12,8 @@ from application.runs.injection import Injector
 from application.runs.registry import JobRegistry
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from infrastructure.redis.connection import RedisStore
+from infrastructure.runs.announcer import Announcer
+from infrastructure.runs.instances import RedisInstances
 from infrastructure.runs.scripts import Retention
 from infrastructure.runs.store import RedisRunStore
 from infrastructure.scheduling.engine import Engine
@@ -72,6 +77,14 @@ def make_engine(
     )
 
 
+def make_announcer(
+    store: RedisStore, instance_id: str, settings: BackgroundJobsSettings, kept: Retention, facts: dict[str, str]
+) -> Announcer:
+    """Return what announces a process that executes nothing, not started."""
+    known = {**facts, "host": platform.node(), "pid": os.getpid(), "started_at": datetime.now(UTC).isoformat()}
+    return Announcer(store, instance_id, round(settings.lease_s * 1000), kept, lambda: known)
+
+
 class SchedulingContainer(containers.DeclarativeContainer):
     """Give ``BackgroundTasksBus`` and ``BackgroundTaskScheduler`` to jobs and routes."""
 
@@ -90,5 +103,7 @@ class SchedulingContainer(containers.DeclarativeContainer):
     schedules = providers.Singleton(RedisJobStore, store, instance_id, kept)
     runs = providers.Singleton(RedisRunStore, store, instance_id, kept)
     engine = providers.Singleton(make_engine, store, instance_id, registry, injector, settings, kept, facts)
+    announcer = providers.Singleton(make_announcer, store, instance_id, settings, kept, facts)
+    instances = providers.Singleton(RedisInstances, store)
     scheduler = providers.Singleton(make_scheduler, registry, schedules, runs, engine, settings, executes, actor)
     bus = providers.Singleton(BackgroundTasksBus, scheduler, schedule_alone)

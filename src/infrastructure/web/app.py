@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from infrastructure.settings import ServerSettings
-from infrastructure.web import alerts, docs_page, events, monitoring, openapi, probes, schedules, workers
+from infrastructure.web import alerts, docs_page, events, instances, monitoring, openapi, probes, schedules, workers
 from infrastructure.web.bodies import Bodies
 from infrastructure.web.door import Door, ResponseHeaders
 from infrastructure.web.parameters import refuse_unknown_parameters
@@ -27,6 +27,7 @@ FEATURES: tuple[APIRouter, ...] = (
     monitoring.router,
     schedules.router,
     alerts.router,
+    instances.router,
     events.router,
 )
 

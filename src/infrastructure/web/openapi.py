@@ -46,6 +46,7 @@ TAGS = [
     {"name": "workers", "description": "The machines that are watched."},
     {"name": "monitoring", "description": "Watching a worker: a schedule that collects its metrics."},
     {"name": "alerts", "description": "What is wrong with the workers now, and was."},
+    {"name": "instances", "description": "The processes of the program that share the store."},
     {"name": "events", "description": "What happens, as it happens."},
     {"name": "health", "description": "How the program itself is doing."},
 ]

@@ -13,6 +13,7 @@ from application.monitoring.scheduler import WorkerMonitoringScheduler
 from application.runs.registry import JobRegistry
 from application.runs.store import RunStore
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
+from infrastructure.runs.instances import RedisInstances
 from infrastructure.web.health import Health
 
 
@@ -24,6 +25,7 @@ class Services:
     bus: BackgroundTasksBus
     events: EventBus
     runs: RunStore
+    instances: RedisInstances
     registry: JobRegistry
     health: Health
     workers: WorkerRegistry

@@ -1,0 +1,83 @@
+"""What an instance says of itself while it lives, and what the store's answers tell it.
+
+Pure of connections: the renewal thread speaks for an executing process, the announcer's task for an API-only one.
+"""
+
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+LAYOUT = 1
+"""The layout of the store that this program reads and writes (docs/decisions/001, docs/upgrading.md)."""
+ANNOUNCEMENTS_PER_LEASE = 4
+LOOKS_COMPARED = 8
+"""The clock offset comes from the quickest of so many round trips: two leases' worth."""
+
+
+class ClockOffset:
+    """How far this host's clock is ahead of the store's, from the middle of round trips."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[float, float]] = deque(maxlen=LOOKS_COMPARED)
+
+    def note(self, took_s: float, ended: float, store_time: tuple[int, int]) -> None:
+        """Take one look: how long it took, when it ended by this host's clock, and the store's (seconds, µs)."""
+        seconds, microseconds = store_time
+        self._looks.append((took_s, ended - took_s / 2 - seconds - microseconds / 1_000_000))
+
+    @property
+    def seconds(self) -> float | None:
+        """The offset by the quickest of the last looks; None before the first."""
+        if not self._looks:
+            return None
+        return round(min(self._looks)[1], 4)
+
+
+class Stopwatch:
+    """Measure one round trip by a clock that nobody sets."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def read(self) -> tuple[float, float]:
+        """Return how long it took, and this host's time now, both in seconds."""
+        return time.monotonic() - self._began, time.time()
+
+
+class Presence:
+    """What one instance announces, and what it has heard in return. ``describe`` returns its facts at the moment."""
+
+    def __init__(self, instance_id: str, lease_ms: int, describe: Callable[[], dict[str, Any]]) -> None:
+        self.instance_id = instance_id
+        self.period_s = lease_ms / 1000 / ANNOUNCEMENTS_PER_LEASE
+        self.clock = ClockOffset()
+        self._lease_ms = lease_ms
+        self._describe = describe
+        self._layout = LAYOUT
+
+    def words(self) -> list[Any]:
+        """Return the arguments of announce.lua."""
+        facts = {"id": self.instance_id, **self._describe()}
+        facts |= {"lease_ms": self._lease_ms, "clock_offset_s": self.clock.seconds}
+        return [self.instance_id, self._lease_ms, json.dumps(facts), LAYOUT]
+
+    def heard(self, reply: Sequence[Any]) -> None:
+        """Take the reply of announce.lua; what is wrong is logged when it begins."""
+        standing, layout = reply[0], int(reply[1])
+        if standing == "back":
+            log.warning(
+                "this instance was declared gone, as nothing was heard of it for ten leases; it has joined again, and "
+                "others may have taken over what it was executing"
+            )
+        if layout != self._layout:
+            log.error(
+                "the store now has layout %d, and this program knows layout %d: stop this process (docs/upgrading.md)",
+                layout,
+                LAYOUT,
+            )
+        self._layout = layout

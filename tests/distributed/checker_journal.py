@@ -1,0 +1,107 @@
+"""The stores of a control side that writes down what it asks for: the checker then knows each state a schedule had."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from application.runs.registry import JobRegistry
+from application.runs.store import Submission
+from application.scheduling import BackgroundTaskScheduler
+from application.scheduling.store import Change, Changed
+from domain.runs.run import RunSpec
+from infrastructure.redis.connection import RedisStore
+from infrastructure.runs.scripts import Retention
+from infrastructure.runs.store import RedisRunStore
+from infrastructure.scheduling.store import RedisJobStore
+
+ALL_EVENTS = Retention(events_kept=50_000_000)
+"""The checker needs every event: give the same to the processes (``ROUNDSMAN_BACKGROUND_JOBS__EVENTS_KEPT``)."""
+
+
+class Journal:
+    """A file in which control sides of several processes write what they ask the store for, and the answers."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, **facts: Any) -> None:
+        """Append one line; one short write is atomic."""
+        with self._path.open("a") as file:
+            file.write(json.dumps({**facts, "at": round(time.time() * 1000)}) + "\n")
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what was written."""
+        return [json.loads(line) for line in self._path.read_text().splitlines()] if self._path.exists() else []
+
+
+class JournalJobStore(RedisJobStore):
+    """Marks each change with a number of its own, which its event then carries, and writes both states down."""
+
+    def __init__(
+        self, store: RedisStore, instance_id: str, journal: Journal, retention: Retention = ALL_EVENTS
+    ) -> None:
+        super().__init__(store, instance_id, retention)
+        self._journal = journal
+
+    async def change(self, change: Change) -> Changed:
+        """Write down, change, write the answer down. An answer that is not heard stays unknown."""
+        op = uuid4().hex
+        before, after, definition = change.before, change.after, change.definition
+        self._journal.write(
+            kind="change",
+            op=op,
+            id=change.id,
+            topic=change.topic,
+            before=before.state.model_dump(mode="json") if before else None,
+            after=after.model_dump(mode="json") if after else None,
+            definition=definition.model_dump(mode="json") if definition else None,
+        )
+        changed = await super().change(dataclasses.replace(change, event={**change.event, "op": op}))
+        self._journal.write(kind="changed", op=op, answer="ok" if changed.done else "stale")
+        return changed
+
+
+class JournalRunStore(RedisRunStore):
+    """Writes down what is submitted and cancelled."""
+
+    def __init__(
+        self, store: RedisStore, instance_id: str, journal: Journal, retention: Retention = ALL_EVENTS
+    ) -> None:
+        super().__init__(store, instance_id, retention)
+        self._journal = journal
+
+    async def submit(
+        self,
+        spec: RunSpec,
+        data: str,
+        *,
+        due_ms: int | None = None,
+        limit: int = 1,
+        state: str = "",
+        confirm: bool = True,
+    ) -> Submission:
+        """Submit; see the protocol."""
+        facts = {"kind": "submit", "op": uuid4().hex, "run_id": spec.run_id, "reason": spec.reason.value}
+        self._journal.write(**facts)
+        answer = await super().submit(spec, data, due_ms=due_ms, limit=limit, state=state, confirm=confirm)
+        self._journal.write(**facts, answer=answer.verdict)
+        return answer
+
+    async def cancel(self, run_ids: Sequence[str], why: str) -> dict[str, str]:
+        """Cancel; see the protocol."""
+        statuses = await super().cancel(run_ids, why)
+        for run_id, status in statuses.items():
+            self._journal.write(kind="cancel", op=uuid4().hex, run_id=run_id, answer=status)
+        return statuses
+
+
+def journaling_control(
+    store: RedisStore, journal: Journal, jobs: Sequence[type], name: str = "control"
+) -> BackgroundTaskScheduler:
+    """Return a scheduler that only controls, as an API process has it, and writes down what it does."""
+    schedules, runs = JournalJobStore(store, name, journal), JournalRunStore(store, name, journal)
+    return BackgroundTaskScheduler(JobRegistry(jobs), schedules, runs)

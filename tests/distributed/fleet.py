@@ -15,6 +15,8 @@ from typing import Any
 from support import wait_until_sync
 
 HERE = Path(__file__).parent
+SOURCES = HERE.parents[1] / "src"
+"""Processes run the program that these tests lie beside, wherever it is installed."""
 ROUNDSMAN = Path(sys.executable).parent / "roundsman"
 PATIENCE_S = 90.0
 """Far beyond any promise: the machine may be busy with other tests."""
@@ -22,7 +24,7 @@ PATIENCE_S = 90.0
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the ledger. ``at`` is the machine's monotonic clock, ``host_time`` what the process believed."""
+    """One line of the ledger. ``at`` is the machine's clock (s), ``host_time`` what the process believed."""
 
     phase: str
     pid: int
@@ -72,7 +74,7 @@ class Fleet:
         self.processes: list[Member] = []
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ROUNDSMAN_")},
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": f"{HERE}{os.pathsep}{SOURCES}",
             "LEDGER_FILE": str(self.ledger),
             "ROUNDSMAN_STORE__REDIS_URL": redis_url,
             "ROUNDSMAN_STORE__NAMESPACE": namespace,

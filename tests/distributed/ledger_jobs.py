@@ -21,6 +21,9 @@ from application.scheduling import (
     backgroundjob,
 )
 
+EPOCH_S = time.time() - time.monotonic()
+"""What the machine's clock says, asked before this process may put it off."""
+
 
 class Ledger:
     """A file of JSON lines that several processes append to: one short write a line is atomic."""
@@ -29,10 +32,10 @@ class Ledger:
         self._path = path
 
     def write(self, phase: str, ctx: JobContext) -> None:
-        """Note one phase of an attempt, with this machine's monotonic clock, which no process can put back."""
+        """Note one phase of an attempt; ``at`` is the machine's clock (s), ``host_time`` what this process believes."""
         line = {"phase": phase, "pid": os.getpid(), "run_id": ctx.run_id, "job_id": ctx.job_id}
         line |= {"attempt": ctx.attempt, "missed": ctx.missed, "fire_time": ctx.fire_time.isoformat()}
-        line |= {"token": ctx.token, "at": time.monotonic(), "host_time": time.time()}
+        line |= {"token": ctx.token, "at": EPOCH_S + time.monotonic(), "host_time": time.time()}
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(file, (json.dumps(line) + "\n").encode())

@@ -27,8 +27,6 @@ class Trap:
         self.needle = needle.encode()
         self.deed = deed
         self.sprung = asyncio.Event()
-        self.seen = b""
-        """What was asked and, if it got so far, answered."""
 
 
 class TrapProxy:
@@ -114,7 +112,6 @@ class TrapProxy:
         if trap is None or (trap.script, trap.moment) != (name, moment) or trap.needle not in asked + answered:
             return True
         self.trap = None
-        trap.seen = asked + answered
         passes = await trap.deed()
         trap.sprung.set()
         return passes

@@ -1,0 +1,30 @@
+"""Nothing is broken: one process, two, and five share a store."""
+
+from pathlib import Path
+
+from distributed.scenario_kit import all_end, attempts, scenario
+
+IDS = [f"s{n}" for n in range(10)]
+
+
+async def test_in_calm_one_two_and_five_processes_run_each_fire_once(
+    redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    async with scenario(redis_url, namespace, tmp_path) as calm:
+        await calm.recurrent(*IDS)
+        for size in (1, 2, 5):
+            while len(calm.fleet.processes) < size:
+                calm.fleet.start()
+            await calm.joined(size)
+            before = len(calm.fleet.lines("end"))
+            everybody = {member.pid for member in calm.fleet.processes}
+
+            def all_work(before: int = before, everybody: set[int] = everybody) -> bool:
+                new = calm.fleet.lines("end")[before:]
+                return len(new) >= 10 * len(IDS) and {line.pid for line in new} == everybody
+
+            await calm.until(all_work, f"each of {size} to work")
+        await all_end(calm.fleet)
+        begun = calm.fleet.lines("begin")
+        assert set(map(tuple, attempts(begun).values())) == {(1,)}
+        assert await calm.events("job", "job.lost") == []

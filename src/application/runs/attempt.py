@@ -4,13 +4,12 @@ import asyncio
 import inspect
 import json
 import logging
-import threading
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from application.runs.context import JobContext
+from application.runs.context import JobContext, StopSign
 from application.runs.injection import Injector
 from application.runs.registry import JobRegistry
 from application.runs.threads import BodyThreads
@@ -35,7 +34,7 @@ class Attempts:
         self._injector = injector
         self._threads = threads
 
-    async def execute(self, claim: Claim, stopped: threading.Event, report: Callable[[float, str], None]) -> Outcome:
+    async def execute(self, claim: Claim, stopped: StopSign, report: Callable[[float, str], None]) -> Outcome:
         """Execute one claim. ``stopped`` is what the body sees as ``ctx.cancelled``, ``report`` takes its progress."""
         try:
             definition = self._registry.get(claim.spec.name)
@@ -133,7 +132,7 @@ def _json(definition: JobDefinition, result: Any) -> str:
     return text
 
 
-def _context(claim: Claim, stopped: threading.Event, report: Callable[[float, str], None]) -> JobContext:
+def _context(claim: Claim, stopped: StopSign, report: Callable[[float, str], None]) -> JobContext:
     spec = claim.spec
     return JobContext(
         run_id=spec.run_id,
@@ -145,5 +144,5 @@ def _context(claim: Claim, stopped: threading.Event, report: Callable[[float, st
         token=claim.token,
         correlation_id=spec.correlation_id,
         _report=report,
-        _cancel=stopped,
+        _stop=stopped,
     )

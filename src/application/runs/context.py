@@ -1,6 +1,5 @@
 """What a body learns about its run, and what it may say while it runs."""
 
-import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +11,15 @@ class _Noted:
     def __await__(self) -> Generator[None, None, None]:
         return
         yield
+
+
+class StopSign:
+    """Whether a run is over. Set once, on the event loop; read from any thread, and never waited for."""
+
+    __slots__ = ("raised",)
+
+    def __init__(self) -> None:
+        self.raised = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +39,7 @@ class JobContext:
     token: str
     correlation_id: str | None = None
     _report: Callable[[float, str], None] = field(default=lambda percent, message: None, repr=False)
-    _cancel: threading.Event = field(default_factory=threading.Event, repr=False)
+    _stop: StopSign = field(default_factory=StopSign, repr=False)
 
     def progress(self, fraction: float, message: str = "") -> _Noted:
         """Say how far the body is, 0.0 to 1.0; the latest word within a quarter of a second is kept.
@@ -49,4 +57,4 @@ class JobContext:
     @property
     def cancelled(self) -> bool:
         """True once the run was cancelled, lost or timed out: a sync body looks here and returns."""
-        return self._cancel.is_set()
+        return self._stop.raised

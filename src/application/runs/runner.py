@@ -4,11 +4,11 @@ import asyncio
 import contextvars
 import functools
 import logging
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from application.runs.attempt import Attempts, error_text, failure
+from application.runs.context import StopSign
 from application.runs.injection import Injector
 from application.runs.registry import JobRegistry
 from application.runs.store import Settlements
@@ -29,7 +29,7 @@ class Execution:
     claim: Claim
     task: "asyncio.Task[Outcome]"
     timer: asyncio.TimerHandle
-    stopped: threading.Event
+    stopped: StopSign
     ending: Outcome | None = None
 
 
@@ -126,10 +126,10 @@ class JobRunner:
 
     def _begin(self, claim: Claim) -> None:
         loop = asyncio.get_running_loop()
-        stopped = threading.Event()
+        stopped = StopSign()
 
         def report(percent: float, message: str) -> None:
-            if not stopped.is_set():
+            if not stopped.raised:
                 loop.call_soon_threadsafe(self._settlements.progress, claim, percent, message)
 
         # An empty context: what a container keeps per context is made anew for this run, and leaks into no other.
@@ -153,7 +153,7 @@ class JobRunner:
     def _end(self, execution: Execution, ending: Outcome) -> None:
         """Cancel a body from outside. The first word stands, but for a loss: nothing may be settled then."""
         if execution.ending is None:
-            execution.stopped.set()
+            execution.stopped.raised = True
             execution.timer.cancel()
             execution.timer = asyncio.get_running_loop().call_later(self._clean_up_s, self._leave_behind, execution)
             execution.task.cancel()
@@ -162,7 +162,7 @@ class JobRunner:
 
     def _ended(self, execution: Execution, task: "asyncio.Task[Outcome]") -> None:
         """Finish a claim when its task is done, however it came to that; it may never have begun."""
-        execution.stopped.set()
+        execution.stopped.raised = True
         execution.timer.cancel()
         outcome = _outcome(task)
         if execution in self._left_behind:

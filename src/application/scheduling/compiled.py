@@ -27,12 +27,16 @@ class CompiledSchedule:
     data: str
     template: RunSpec
 
-    def spec(self, run: PlannedRun) -> RunSpec:
-        """Return the run of a fire. Its id follows from the fire, so that it cannot be made twice."""
+    def run_id(self, run: PlannedRun) -> str:
+        """Return the id of a fire's run. It follows from the fire, so that the run cannot be made twice."""
         kind = "" if run.reason is RunReason.FIRE else f"{run.reason.value}."
+        return f"{self.descriptor.id}@{self.incarnation}.{kind}{run.due}"
+
+    def spec(self, run: PlannedRun) -> RunSpec:
+        """Return the run of a fire."""
         return self.template.model_copy(
             update={
-                "run_id": f"{self.descriptor.id}@{self.incarnation}.{kind}{run.due}",
+                "run_id": self.run_id(run),
                 "reason": run.reason,
                 "fire_time": at(run.due),
                 "missed": run.missed,

@@ -66,6 +66,11 @@ def plan(schedule_id: str, trigger: Trigger, policy: SchedulePolicy, due: int, n
     """Decide about the fires from ``due`` to ``now``; under catch-up ``none``, up to ``on_time_ms`` late is in time."""
     if look_at(schedule_id, due, policy) > now:
         return Plan((), 0, due)
+    following = trigger.next_after(due)
+    if following is not None and following > now:  # one fire, in time: what nearly always is
+        if policy.catch_up == "none" and now - look_at(schedule_id, due, policy) > on_time_ms:
+            return Plan((), 1, _bounded(following, policy))
+        return Plan((PlannedRun(due, 0, RunReason.FIRE),), 0, _bounded(following, policy))
     late = _late(schedule_id, trigger, policy, due, now)
     following = _bounded(trigger.next_after(late.latest[-1]), policy)
     limit = policy.catch_up_limit

@@ -9,12 +9,15 @@ import redis.asyncio
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection as AsyncConnection
 from redis.connection import AbstractConnection as ThreadConnection
+from redis.connection import HiredisRespSerializer
 
 Heard = Callable[[str], None]
 """Called with the code of each error that a server answers, in whatever thread."""
 
 DEMOTED = frozenset({"READONLY", "MASTERDOWN", "UNBLOCKED"})
 """What a server says that was the primary and is none now: the next connection may lead to the one that is."""
+
+PACKER: Any = HiredisRespSerializer()
 
 
 def error_code(error: BaseException) -> str:
@@ -28,6 +31,11 @@ class _Loop(AsyncConnection):
     def __init__(self, *, heard: Heard, **options: Any) -> None:
         super().__init__(**options)
         self._heard = heard
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """Pack with hiredis, as redis-py does for threads alone: a tenth of the time for a command with many words."""
+        packed: list[bytes] = PACKER.pack(*args)
+        return packed
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
         """Send as redis-py does, but under ``asyncio.timeout``.

@@ -55,7 +55,8 @@ def source(name: str, retention: Retention) -> str:
         _text("infrastructure.runs", "prelude"),
         _text("infrastructure.scheduling", "schedules"),
         *([_text("infrastructure.runs", "instances")] if name in ABOUT_INSTANCES else []),
-        _text(WHERE[name], name),
+        f"local function main()\n{_text(WHERE[name], name)}\nend",
+        "local done, reply = pcall(main)\nflush()\nif not done then error(reply) end\nreturn reply\n",
     ]
     return head + "\n".join(texts)
 

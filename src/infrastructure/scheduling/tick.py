@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,25 +12,26 @@ from redis.exceptions import OutOfMemoryError
 
 from application.runs.registry import JobRegistry
 from application.runs.runner import JobRunner
-from application.scheduling.compiled import CompiledSchedule, at, compile_schedule
-from application.scheduling.planning import Plan, look_at, plan
+from application.scheduling.compiled import compile_schedule
+from application.scheduling.planning import Plan, PlannedRun, look_at, plan
 from domain.errors import RoundsmanError, StoreUnavailable
 from domain.runs.run import Claim
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.schedule import ScheduleState
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.runs.scripts import Retention, source
-from infrastructure.runs.store import join_spec, split_spec
+from infrastructure.runs.store import join_spec
+from infrastructure.scheduling.prepared import Prepared, iso, prepare
 
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 1.0
 """A tick comes at least this often: a wake-up that was lost costs no more than this."""
-LOOK = 4
-"""Where the next look stands among the arguments that commit.lua reads for one schedule."""
+BREATH_S = 0.005
+"""After a pass that found work, what is due sooner than this waits so long: one pass for many fires."""
 CACHE_LIMIT = 100_000
-COMMIT_ARGUMENTS = 50_000
-"""About 7,000 runs: more are committed in several calls, as the store serves nobody else meanwhile."""
+COMMITTED_AT_ONCE = 250
+"""Schedules a call: the store serves nobody else meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Tick:
         self._take, self._commit, self._claim = (
             self._client.register_script(source(name, retention)) for name in ("take", "commit", "claim")
         )
-        self._cache: dict[str, CompiledSchedule] = {}
+        self._cache: dict[str, Prepared] = {}
         self._down = False
         self.ticked = time.monotonic()
         """When the last whole pass ended, by this machine's monotonic clock."""
@@ -108,95 +109,89 @@ class Tick:
 
     def _fire(self) -> float:
         """Take, plan and commit; return the seconds until something is due."""
-        lanes = self._registry.lanes
-        now_text, next_look, taken = self._call(self._take, [self._pace.lease_ms, self._pace.batch, *lanes])
+        now_text, next_look, taken = self._call(
+            self._take, [self._pace.lease_ms, self._pace.batch, *self._registry.lanes]
+        )
         now = int(now_text)
-        if taken:
-            readable = _readable(taken)
-            self._load([(schedule_id, state) for schedule_id, _, state in readable])
-            args: list[Any] = []
-            looks = [int(next_look)] if next_look else []
-            for schedule_id, text, state in readable:
-                planned = self._planned(schedule_id, text, state, now)
-                args.extend(planned)
-                looks.extend(int(look) for look in planned[LOOK : LOOK + 1] if look)
-                if len(args) > COMMIT_ARGUMENTS:
-                    self._commit_plans(args)
-                    args = []
-            if args:
-                self._commit_plans(args)
-            return 0.0 if len(taken) >= self._pace.batch else (min(looks, default=now + 1000) - now) / 1000
-        return (int(next_look) - now) / 1000 if next_look else LONGEST_WAIT_S
+        if not taken:
+            return (int(next_look) - now) / 1000 if next_look else LONGEST_WAIT_S
+        looks = [int(next_look)] if next_look else []
+        prepared = self._prepare(taken)
+        for start in range(0, len(prepared), COMMITTED_AT_ONCE):
+            batch = Batch(now)
+            for schedule in prepared[start : start + COMMITTED_AT_ONCE]:
+                self._plan(batch, schedule)
+            looks.extend(batch.looks)
+            self._commit_batch(batch)
+        return 0.0 if len(taken) >= self._pace.batch else max((min(looks, default=now + 1000) - now) / 1000, BREATH_S)
 
-    def _commit_plans(self, args: list[Any]) -> None:
-        self._call(self._commit, [self._runner.free_slots if self._may_claim() else 0, *args])
+    def _prepare(self, taken: list[tuple[str, str]]) -> list[Prepared]:
+        """Return what was taken, ready for planning; what this process cannot read or plan is left to others."""
+        found = []
+        unknown = []
+        for schedule_id, text in taken:
+            known = self._cache.get(schedule_id)
+            if known is not None and known.text == text:
+                found.append(known)
+            else:
+                unknown.append((schedule_id, text))
+        if unknown:
+            found.extend(self._read(unknown))
+        return found
 
-    def _load(self, taken: list[tuple[str, ScheduleState]]) -> None:
-        """Compile what is not in the cache in its present generation, reading the definitions in one call."""
+    def _read(self, taken: list[tuple[str, str]]) -> Iterator[Prepared]:
+        """Read states; the definitions too, in one call, of what is not known in its present generation."""
+        readable = _readable(taken)
         wanted = [
-            (schedule_id, state)
-            for schedule_id, state in taken
-            if (known := self._cache.get(schedule_id)) is None
-            or (known.incarnation, known.generation) != (state.incarnation, state.generation)
+            schedule_id
+            for schedule_id, _, state in readable
+            if (known := self._cache.get(schedule_id)) is None or not known.is_of(state)
         ]
-        if not wanted:
-            return
         if len(self._cache) > CACHE_LIMIT:
             self._cache.clear()
-        definitions: Any = self._client.hmget(self._key("schedules"), [schedule_id for schedule_id, _ in wanted])
-        for (schedule_id, state), definition in zip(wanted, definitions, strict=True):
-            self._cache.pop(schedule_id, None)
-            if definition is None:
-                continue
-            try:
-                descriptor = RecurrentTaskDescriptor.model_validate_json(definition)
-                self._cache[schedule_id] = compile_schedule(
-                    descriptor, state, self._registry, self._pace.default_timeout_s
-                )
-            except (RoundsmanError, ValueError) as error:
-                log.error("schedule %s is left to others: this process cannot plan it: %s", schedule_id, error)  # noqa: TRY400
+            wanted = [schedule_id for schedule_id, _, _ in readable]
+        texts: Any = self._client.hmget(self._key("schedules"), wanted) if wanted else []
+        definitions = dict(zip(wanted, texts, strict=True))
+        for schedule_id, text, state in readable:
+            if schedule_id in definitions:
+                self._cache.pop(schedule_id, None)
+                self._compile(definitions[schedule_id], state, text)
+            if (known := self._cache.get(schedule_id)) is not None:
+                known.take(text, state)
+                yield known
 
-    def _planned(self, schedule_id: str, text: str, state: ScheduleState, now: int) -> list[Any]:
-        """Return what commit.lua reads for one schedule; nothing for one that this process cannot plan."""
-        compiled = self._cache.get(schedule_id)
-        if compiled is None:
-            return []
+    def _compile(self, definition: str | None, state: ScheduleState, text: str) -> None:
+        if definition is None:
+            return
         try:
-            return self._plan(compiled, text, state, now)
+            descriptor = RecurrentTaskDescriptor.model_validate_json(definition)
+            compiled = compile_schedule(descriptor, state, self._registry, self._pace.default_timeout_s)
+            self._cache[descriptor.id] = prepare(compiled, state, text)
+        except (RoundsmanError, ValueError) as error:
+            log.error("a schedule is left to others: this process cannot plan it: %s", error)  # noqa: TRY400
+
+    def _plan(self, batch: "Batch", schedule: Prepared) -> None:
+        try:
+            policy = schedule.compiled.descriptor.policy
+            trigger = schedule.compiled.trigger
+            planned = plan(schedule.id, trigger, policy, schedule.due, batch.now, 2 * self._pace.lease_ms)
+            batch.add(schedule, planned)
         except Exception:
-            log.exception("schedule %s cannot be planned; the others go on", schedule_id)
-            return []
+            log.exception("schedule %s cannot be planned; the others go on", schedule.id)
 
-    def _plan(self, compiled: CompiledSchedule, text: str, state: ScheduleState, now: int) -> list[Any]:
-        schedule_id = compiled.descriptor.id
-        policy = compiled.descriptor.policy
-        planned = plan(schedule_id, compiled.trigger, policy, state.due, now, 2 * self._pace.lease_ms)
-        after, look = "", ""
-        if planned.next_due is not None:
-            after = state.model_copy(update={"due": planned.next_due}).dump()
-            look = str(look_at(schedule_id, planned.next_due, policy))
-        return [
-            schedule_id,
-            text,
-            after,
-            state.lane,
-            look,
-            policy.overlap_mode,
-            policy.overlap_limit,
-            planned.dropped,
-            _dropped_event(schedule_id, state, planned),
-            json.dumps({"id": schedule_id, "why": "it has no further fire"}),
-            len(planned.runs),
-            *self._run_arguments(compiled, planned),
+    def _commit_batch(self, batch: "Batch") -> None:
+        """Write the plans; runs that became this instance's own at once go to the event loop."""
+        free = self._runner.free_slots if self._may_claim() and not self.claims_left else 0
+        _, _, tokens = self._call(self._commit, [free, self._pace.lease_ms, *batch.arguments])
+        claims = [
+            schedule.claim(run, token) for (schedule, run), token in zip(batch.runs, tokens, strict=True) if token
         ]
+        self._begin(claims)
 
-    def _run_arguments(self, compiled: CompiledSchedule, planned: Plan) -> list[Any]:
-        args: list[Any] = []
-        for run in planned.runs:
-            spec = compiled.spec(run)
-            tag, rest = split_spec(spec)
-            args.extend([spec.run_id, spec.reason.value, run.due, run.missed, tag, rest, compiled.data])
-        return args
+    def _begin(self, claims: list[Claim]) -> None:
+        if claims:
+            self._runner.hold(claims)
+            self._loop.call_soon_threadsafe(self._runner.start, claims)
 
     def _claim_runs(self) -> float:
         """Claim as many runs as there are free slots and hand them to the event loop."""
@@ -210,9 +205,7 @@ class Tick:
             self._claim, [pace.lease_ms, min(slots, pace.batch), pace.takeover_limit, *lanes]
         )
         claims = [claim for row in rows if (claim := _claim(row)) is not None]
-        if claims:
-            self._runner.hold(claims)
-            self._loop.call_soon_threadsafe(self._runner.start, claims)
+        self._begin(claims)
         self.claims_left = left > 0
         if left and self._runner.free_slots:
             return 0.0
@@ -220,6 +213,36 @@ class Tick:
 
     def _call(self, script: Any, args: list[Any]) -> Any:
         return script(keys=[self._prefix], args=[self._instance, *args], client=self._client)
+
+
+class Batch:
+    """What one commit writes: ``arguments`` as commit.lua reads them, and the runs in the same order."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+        self.arguments: list[str | int] = []
+        self.runs: list[tuple[Prepared, PlannedRun]] = []
+        self.looks: list[int] = []
+
+    def add(self, schedule: Prepared, planned: Plan) -> None:
+        """Add what was planned for one schedule, whole or, when something raises, not at all."""
+        taken, due = schedule.text, schedule.due
+        after = ""
+        look: int | str = ""
+        if planned.next_due is not None:
+            after = schedule.state_text(planned.next_due)
+            look = look_at(schedule.id, planned.next_due, schedule.compiled.descriptor.policy)
+        arguments: list[str | int] = [schedule.id, taken, after, schedule.lane, look, schedule.overlap]
+        arguments += [schedule.overlap_limit, planned.dropped, _dropped_event(schedule.id, due, planned.dropped)]
+        arguments.append(len(planned.runs))
+        for run in planned.runs:
+            run_id, tag, rest = schedule.run_texts(run)
+            arguments += [run_id, run.reason.value, run.due, run.missed, tag, rest, schedule.compiled.data]
+        self.arguments += arguments
+        self.runs += [(schedule, run) for run in planned.runs]
+        if planned.next_due is not None:
+            schedule.text, schedule.due = after, planned.next_due  # as it will be; else it is read again
+            self.looks.append(int(look))
 
 
 def _readable(taken: list[tuple[str, str]]) -> list[tuple[str, str, ScheduleState]]:
@@ -244,8 +267,7 @@ def _claim(row: list[Any]) -> Claim | None:
     return Claim(spec=spec, data=data, lane=lane, attempt=attempt, retries=retries, token=token)
 
 
-def _dropped_event(schedule_id: str, state: ScheduleState, planned: Plan) -> str:
-    if not planned.dropped:
+def _dropped_event(schedule_id: str, due: int, dropped: int) -> str:
+    if not dropped:
         return ""
-    since = at(state.due).isoformat().replace("+00:00", "Z")
-    return json.dumps({"id": schedule_id, "why": "missed", "count": planned.dropped, "since": since})
+    return json.dumps({"id": schedule_id, "why": "missed", "count": dropped, "since": iso(due)})

@@ -7,8 +7,7 @@ for i = 3, #ARGV do
   reply[#reply + 1] = { ARGV[i], run and run.status or '' }
   if run and ALLOWED[run.status .. '>cancelled'] then
     if run.status == 'running' then revoked[#revoked + 1] = run.id end
-    count(run.job, { cancelled = 1 }, { last_outcome = 'cancelled', last_ended = NOW })
-    finish(run, 'cancelled', 'job.cancelled', ',"why":' .. quote(ARGV[2]))
+    finish(run, 'cancelled', 'job.cancelled', ',"why":' .. quote(ARGV[2]), {})
   end
 end
 redis.call('PUBLISH', PREFIX .. 'wake', #revoked > 0 and ('cancel ' .. table.concat(revoked, ' ')) or 'ready')

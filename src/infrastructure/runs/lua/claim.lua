@@ -11,24 +11,23 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', later, '-inf', int(NOW), 'LIMIT'
   local run = load(id)
   if run then
     if run.status == 'retrying' then
-      move(run, 'queued')
+      move(run, 'queued', 'order', int(NOW))
       announce('job.queued', run, '')
+    else
+      redis.call('HSET', run_key(id), 'order', int(NOW))
     end
-    enqueue(id, run.lane, int(NOW))
+    make_ready(id, run.lane, int(NOW))
   end
 end
 local first = redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')
 
 local function own(run)
-  local previous = tonumber(run.token or 0)
-  run.token = int(math.max(previous + 1, NOW_US))
+  run.token = int(math.max(tonumber(run.token or 0) + 1, NOW_US))
   run.attempt, run.owner = run.attempt + 1, SOURCE
-  move(run, 'running')
-  redis.call('HSET', run_key(run.id), 'token', run.token, 'owner', SOURCE, 'attempt', run.attempt, 'started', int(NOW))
-  redis.call('ZADD', PREFIX .. 'leases:' .. run.lane, int(NOW + lease), run.id)
+  move(run, 'running', 'token', run.token, 'owner', SOURCE, 'attempt', run.attempt, 'started', int(NOW))
+  gather('ZADD', PREFIX .. 'leases:' .. run.lane, int(NOW + lease), run.id)
   announce('job.started', run, ',"token":' .. quote(run.token))
-  local text = redis.call('HMGET', run_key(run.id), 'spec', 'data')
-  claimed[#claimed + 1] = { run.tag, text[1], text[2], run.lane, run.attempt, run.retries, run.token }
+  claimed[#claimed + 1] = { run.tag, run.spec, run.data, run.lane, run.attempt, run.retries, run.token }
 end
 
 local function take_over(id, lane)
@@ -38,10 +37,11 @@ local function take_over(id, lane)
     return
   end
   announce('job.lost', run, ',"why":"the lease of its owner lapsed","taken_over_by":' .. quote(SOURCE))
-  count(run.job, { lost = 1 })
+  count(id, run.job, { lost = 1 }, {})
+  local story = tell_story(run, 'lost: the lease of its owner lapsed')
   local takeovers = redis.call('HINCRBY', run_key(id), 'takeovers', 1)
   if takeovers > takeover_limit then
-    park(run, 'it has outlived ' .. takeovers .. ' owners, the last was ' .. (run.owner or '?'))
+    park(run, 'it has outlived ' .. takeovers .. ' owners, the last was ' .. (run.owner or '?'), ',"attempts":' .. story)
   else
     own(run)
   end
@@ -52,6 +52,14 @@ if NOW >= quiet_until then
     if #claimed >= limit then break end
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', PREFIX .. 'leases:' .. ARGV[i], '-inf', '(' .. int(NOW), 'LIMIT', 0, limit - #claimed)) do
       take_over(id, ARGV[i])
+    end
+  end
+else
+  -- A lease that ends later than any can was made before the store's clock was put back: nobody may have it any more.
+  for i = 5, #ARGV do
+    local leases = PREFIX .. 'leases:' .. ARGV[i]
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '(' .. int(NOW + LONGEST_LEASE_MS), '+inf', 'LIMIT', 0, 1000)) do
+      redis.call('ZADD', leases, int(NOW + lease), id)
     end
   end
 end
@@ -69,7 +77,7 @@ end
 table.sort(candidates, function(a, b) return a[2] < b[2] or (a[2] == b[2] and a[1] < b[1]) end)
 for i = 1, math.min(free, #candidates) do
   local id, key = candidates[i][1], candidates[i][3]
-  redis.call('ZREM', key, id)
+  gather('ZREM', key, id)
   left = left - 1
   local run = load(id)
   if run and run.status == 'queued' then own(run) end

@@ -6,13 +6,15 @@ local id, job, lane, reason = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local tag, spec, data, corr, trace = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local due, limit, expected = ARGV[11], tonumber(ARGV[12]), ARGV[13]
 
+local run = { id = id, job = job, lane = lane, reason = reason, tag = tag, spec = spec, data = data, corr = corr, trace = trace }
+
 local function place()
   if due ~= '' and tonumber(due) > NOW then
-    redis.call('HSET', run_key(id), 'order', due)
+    create(run, '', 'order', due, unpack(QUEUED))
     redis.call('ZADD', PREFIX .. 'later', due, id)
     redis.call('PUBLISH', PREFIX .. 'wake', 'due')
   else
-    enqueue(id, lane, int(NOW))
+    create_ready(run, '', int(NOW))
     redis.call('PUBLISH', PREFIX .. 'wake', 'ready')
   end
 end
@@ -21,9 +23,8 @@ local function one_shot()
   if redis.call('HEXISTS', PREFIX .. 'states', id) == 1 then return { 'taken', 'schedule', {} } end
   local old = redis.call('HMGET', run_key(id), 'status', 'spec', 'data', 'lane', 'attempt')
   if not old[1] then
-    create(id, job, lane, reason, tag, spec, data, corr, trace)
-    redis.call('ZADD', PREFIX .. 'oneshots', int(NOW), id)
     place()
+    redis.call('ZADD', PREFIX .. 'oneshots', int(NOW), id)
     return { 'created', 'queued', {} }
   end
   if old[2] == spec and old[3] == data and old[4] == lane then return { 'unchanged', old[1], {} } end
@@ -31,7 +32,6 @@ local function one_shot()
   redis.call('ZREM', PREFIX .. 'ready:' .. old[4], id)
   redis.call('ZREM', PREFIX .. 'later', id)
   redis.call('HDEL', run_key(id), 'corr', 'trace')
-  create(id, job, lane, reason, tag, spec, data, corr, trace)
   place()
   return { 'changed', 'queued', {} }
 end
@@ -67,6 +67,5 @@ if reason == 'run_now' then
     taken = select(2, survey())
   end
 end
-create(id, job, lane, reason, tag, spec, data, corr, trace)
-if taken < limit then place() else hold(id, job, int(NOW), reason == 'run_now') end
+if taken < limit then place() else create_held(run, '', int(NOW), reason == 'run_now') end
 return { 'created', 'queued', running }

@@ -7,7 +7,7 @@ for _, id in ipairs(redis.call('SMEMBERS', PREFIX .. 'active:' .. ARGV[2])) do
     local run = load(id)
     if run and run.status == 'queued' then
       redis.call('HDEL', run_key(id), 'takeovers')
-      enqueue(id, run.lane, run.order or int(NOW))
+      make_ready(id, run.lane, run.order or int(NOW))
       announce('job.queued', run, ',"why":"resumed"')
       resumed[#resumed + 1] = id
     end

@@ -12,7 +12,7 @@ local function cancel_waiting(job, why)
       running[#running + 1] = id
       redis.call('HSET', run_key(id), 'stopped', '1')
     else
-      finish(run, 'cancelled', 'job.cancelled', ',"why":' .. quote(why))
+      finish(run, 'cancelled', 'job.cancelled', ',"why":' .. quote(why), {})
     end
   end
   return running
@@ -21,8 +21,7 @@ end
 -- A retry that waits gives way to a newer run of its schedule. Returns how many runs that made ready.
 local function supersede(run)
   local error_text = redis.call('HGET', run_key(run.id), 'error') or 'null'
-  count(run.job, { failed = 1 }, { last_outcome = 'failed', last_ended = NOW })
-  return finish(run, 'failed', 'job.failed', ',"superseded":true,"error":' .. error_text)
+  return finish(run, 'failed', 'job.failed', ',"superseded":true,"error":' .. error_text, {})
 end
 
 local function remove(id, lane)
@@ -30,6 +29,7 @@ local function remove(id, lane)
   redis.call('HDEL', PREFIX .. 'schedules', id)
   redis.call('HDEL', PREFIX .. 'states', id)
   redis.call('HDEL', PREFIX .. 'stats', id)
+  stats_of[id] = false
   redis.call('DEL', PREFIX .. 'history:' .. id)
 end
 

@@ -3,19 +3,26 @@
 -- Reply: { now, next look or '', { id, state } ... }
 local hide, limit = tonumber(ARGV[2]), tonumber(ARGV[3])
 local taken, next_look = {}, nil
-for i = 4, #ARGV do
-  local due = PREFIX .. 'due:' .. ARGV[i]
-  if #taken < limit then
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', int(NOW), 'LIMIT', 0, limit - #taken)) do
-      local state = redis.call('HGET', PREFIX .. 'states', id)
-      if state then
-        redis.call('ZADD', due, int(NOW + hide), id)
-        taken[#taken + 1] = { id, state }
-      else
-        redis.call('ZREM', due, id)
-      end
+
+local function take(due)
+  local ids = redis.call('ZRANGEBYSCORE', due, '-inf', int(NOW), 'LIMIT', 0, limit - #taken)
+  local states = fetch(PREFIX .. 'states', ids)
+  local hidden = {}
+  for _, id in ipairs(ids) do
+    if states[id] then
+      taken[#taken + 1] = { id, states[id] }
+      hidden[#hidden + 1] = int(NOW + hide)
+      hidden[#hidden + 1] = id
+    else
+      redis.call('ZREM', due, id)
     end
   end
+  in_chunks(hidden, function(i, j) redis.call('ZADD', due, unpack(hidden, i, j)) end)
+end
+
+for i = 4, #ARGV do
+  local due = PREFIX .. 'due:' .. ARGV[i]
+  if #taken < limit then take(due) end
   local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
   if first[2] and (not next_look or tonumber(first[2]) < next_look) then next_look = tonumber(first[2]) end
 end

@@ -1,0 +1,94 @@
+"""A schedule as the tick keeps it between its fires: what does not change is written once."""
+
+import json
+from dataclasses import dataclass
+
+from application.scheduling.compiled import CompiledSchedule, at
+from application.scheduling.planning import PlannedRun
+from domain.runs.run import Claim, RunReason, RunSpec
+from domain.scheduling.schedule import ScheduleState
+from infrastructure.runs.store import split_spec
+
+DUE = '"due":'
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One generation of a schedule with the texts that commit.lua reads of it.
+
+    ``text`` is the state that was taken or written last and ``due`` the due time in it: as long as the store has that
+    very text nobody else touched the schedule, and it need not be read again.
+    """
+
+    compiled: CompiledSchedule
+    lane: str
+    overlap: str
+    overlap_limit: int
+    text: str
+    due: int
+    before_due: str
+    after_due: str
+    before_id: str
+    after_id: str
+    rest: str
+
+    @property
+    def id(self) -> str:
+        """Return the schedule's id."""
+        return self.compiled.descriptor.id
+
+    def is_of(self, state: ScheduleState) -> bool:
+        """Tell whether this is the generation that the state names."""
+        return (self.compiled.incarnation, self.compiled.generation) == (state.incarnation, state.generation)
+
+    def take(self, text: str, state: ScheduleState) -> None:
+        """Note the state that was taken."""
+        self.text, self.due = text, state.due
+        self.before_due, self.after_due = _around_due(state)
+
+    def state_text(self, due: int) -> str:
+        """Return the state's JSON with another due time."""
+        return f"{self.before_due}{due}{self.after_due}"
+
+    def run_texts(self, run: PlannedRun) -> tuple[str, str, str]:
+        """Return the id of a run and both parts of its spec, as ``split_spec`` would write them."""
+        run_id = self.compiled.run_id(run)
+        if run.missed or run.reason is not RunReason.FIRE:
+            return (run_id, *split_spec(self.compiled.spec(run)))
+        return run_id, f'"run_id":"{run_id}{self.before_id}{iso(run.due)}{self.after_id}', self.rest
+
+    def claim(self, run: PlannedRun, token: str) -> Claim:
+        """Return the first claim of a run that was this instance's from its beginning."""
+        return Claim(self.compiled.spec(run), self.compiled.data, self.lane, 1, 0, token)
+
+
+def prepare(compiled: CompiledSchedule, state: ScheduleState, text: str) -> Prepared:
+    """Write what does not change from fire to fire."""
+    policy = compiled.descriptor.policy
+    before_due, after_due = _around_due(state)
+    tag, rest = split_spec(RunSpec.model_validate({**dict(compiled.template), "run_id": "-", "fire_time": at(0)}))
+    before_id, after_id = tag.removeprefix('"run_id":"-').split(json.dumps(iso(0))[1:-1])
+    return Prepared(
+        compiled=compiled,
+        lane=state.lane,
+        overlap=policy.overlap_mode,
+        overlap_limit=policy.overlap_limit,
+        text=text,
+        due=state.due,
+        before_due=before_due,
+        after_due=after_due,
+        before_id=before_id,
+        after_id=after_id,
+        rest=rest,
+    )
+
+
+def _around_due(state: ScheduleState) -> tuple[str, str]:
+    """Return the text of a state before and after its due time."""
+    before, after = state.model_copy(update={"due": 0}).dump().split(f"{DUE}0", 1)
+    return f"{before}{DUE}", after
+
+
+def iso(moment_ms: int) -> str:
+    """Return a time as RFC 3339 in UTC."""
+    return at(moment_ms).isoformat().replace("+00:00", "Z")

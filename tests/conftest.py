@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from external_server import ExternalServer
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
 from support import wait_until_sync
@@ -81,3 +82,18 @@ def fresh_valkey(tmp_path: Path) -> Iterator[Callable[[], EmbeddedValkey]]:
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def external(tmp_path: Path) -> Iterator[Callable[..., ExternalServer]]:
+    """Make servers that are not the program's, each started on a directory of its own; kill what is left."""
+    made: list[ExternalServer] = []
+
+    def start(**options: object) -> ExternalServer:
+        server = ExternalServer(tmp_path / f"e{len(made)}", **options)
+        made.append(server)
+        return server.start()
+
+    yield start
+    for server in made:
+        server.kill()

@@ -1,25 +1,34 @@
 """A TCP front for a Redis that misbehaves on request."""
 
 import asyncio
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
-
-from infrastructure.redis.embedded import EmbeddedValkey
 
 Fault = Literal["none", "black hole", "reset", "down"]
 
 
+class Server(Protocol):
+    """A server on a unix socket: an embedded one, or one that the test runs beside the program."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def socket_path(self) -> Path: ...
+
+
 class FaultProxy:
-    """Pass bytes between TCP clients and an embedded server; ``set_fault`` and ``latency_s`` spoil it.
+    """Pass bytes between TCP clients and a server; ``set_fault`` and ``latency_s`` (each way) spoil it.
 
     ``black hole``: connections are accepted and kept, nothing passes (what was sent meanwhile passes when it ends).
     ``reset``: open connections are cut, new ones are cut as soon as they are made.
     ``down``: open connections are cut, new ones are refused.
+
+    ``lead_to`` sends new connections to another server, as a name does after a fail-over.
     """
 
-    def __init__(self, server: EmbeddedValkey) -> None:
-        self._upstream = server.socket_path
-        self._password = urlsplit(server.url).password
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self._listener: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
@@ -34,7 +43,8 @@ class FaultProxy:
     @property
     def url(self) -> str:
         """The URL of the server through the proxy."""
-        return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+        password = urlsplit(self._server.url).password
+        return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
 
     async def __aenter__(self) -> "FaultProxy":
         await self._listen()
@@ -58,6 +68,10 @@ class FaultProxy:
         if fault != "down" and self._listener is None:
             await self._listen()
 
+    def lead_to(self, server: Server) -> None:
+        """Let new connections go to ``server``; open ones stay where they are."""
+        self._server = server
+
     async def _listen(self) -> None:
         self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._listener.sockets[0].getsockname()[1]
@@ -67,7 +81,11 @@ class FaultProxy:
         if self._fault == "reset":
             writer.transport.abort()
             return
-        up_reader, up_writer = await asyncio.open_unix_connection(self._upstream)
+        try:
+            up_reader, up_writer = await asyncio.open_unix_connection(self._server.socket_path)
+        except OSError:  # the server is away: what a port without a listener does comes close
+            writer.transport.abort()
+            return
         for pump in (self._pump(reader, up_writer), self._pump(up_reader, writer)):
             task = asyncio.create_task(pump)
             self._pumps.add(task)

@@ -38,4 +38,4 @@ class StoreFull(StoreUnavailable):
 
 class NotConfirmedOnDisk(StoreUnavailable):
     """It took effect in the store's memory, but the store did not confirm that it is on disk: {why}. A restart of the
-    store may lose it. Ask again: that is safe, changes nothing twice, and is answered when it is on disk."""
+    store may lose it. Ask again: nothing that has an id is made twice, and the answer comes when it is on disk."""

@@ -43,9 +43,19 @@ class RunStore(Protocol):
     """Runs in the store. Every method raises ``StoreUnavailable`` when it does not answer."""
 
     async def submit(
-        self, spec: RunSpec, data: str, *, due_ms: int | None = None, limit: int = 1, state: str = ""
+        self,
+        spec: RunSpec,
+        data: str,
+        *,
+        due_ms: int | None = None,
+        limit: int = 1,
+        state: str = "",
+        confirm: bool = True,
     ) -> Submission:
-        """Make a run of a one-shot, or of the schedule whose state is ``state``, unless ``limit`` are executing."""
+        """Make a run of a one-shot, or of the schedule whose state is ``state``, unless ``limit`` are executing.
+
+        Without ``confirm`` nothing waits for the disk: for one of many runs, when ``ScheduleStore.confirm`` follows.
+        """
         ...
 
     async def cancel(self, run_ids: Sequence[str], why: str) -> dict[str, str]:

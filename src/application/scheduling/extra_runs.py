@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from uuid import uuid4
 
 from application.runs.registry import JobRegistry
@@ -48,8 +49,10 @@ class ExtraRuns:
         stored = await self._found(task_id)
         made = []
         for due in self._dues(stored, milliseconds(since), min(milliseconds(until), await self._schedules.now())):
-            spec, _ = await self._submit(task_id, lambda found, due=due: self._spec(found, "backfill", due, due))  # type: ignore[misc]  # a default binds the loop's value
+            make = partial(self._spec, kind="backfill", suffix=due, due=due)
+            spec, _ = await self._submit(task_id, make, confirm=False)
             made.append(spec.run_id)
+        await self._schedules.confirm()
         return made
 
     def _dues(self, stored: Stored, since: int, until: int) -> list[int]:
@@ -73,13 +76,15 @@ class ExtraRuns:
         run_id = f"{stored.definition.id}@{stored.state.incarnation}.{kind}.{suffix}"
         return compiled.spec(PlannedRun(due, 0, reason)).model_copy(update={"run_id": run_id})
 
-    async def _submit(self, task_id: str, make: Callable[[Stored], RunSpec]) -> tuple[RunSpec, Submission]:
+    async def _submit(
+        self, task_id: str, make: Callable[[Stored], RunSpec], confirm: bool = True
+    ) -> tuple[RunSpec, Submission]:
         for _ in range(TRIES):
             stored = await self._found(task_id)
             spec = make(stored)
             data = json.dumps(stored.definition.data)
             limit = stored.definition.policy.overlap_limit
-            answer = await self._runs.submit(spec, data, limit=limit, state=stored.text)
+            answer = await self._runs.submit(spec, data, limit=limit, state=stored.text, confirm=confirm)
             if answer.verdict != "stale":
                 return spec, answer
         raise ChangedMeanwhile(id=task_id, tries=TRIES)

@@ -195,6 +195,7 @@ class BackgroundTaskScheduler:
         before = expected
         for _ in range(TRIES):
             if before is not None and before.definition == wanted:
+                await self._schedules.confirm()
                 return await self._scheduled(PutResult.UNCHANGED, before)
             # Asked after ``before`` was read: a fire between the two would be due once more.
             after = states.put(wanted, before, await self._schedules.now())
@@ -228,6 +229,8 @@ class BackgroundTaskScheduler:
                 if not (await self._change(task_id, stored, after, topic, event)).done:
                     continue
                 stored = Stored(after.dump(), after, stored.definition)
+            else:
+                await self._schedules.confirm()
             (info,) = await self._infos([(task_id, stored)])
             return info
         raise ChangedMeanwhile(id=task_id, tries=TRIES)

@@ -66,6 +66,10 @@ class ScheduleStore(Protocol):
         """Change one schedule, if it is still as it was read."""
         ...
 
+    async def confirm(self) -> None:
+        """Return when all that was written so far is as durable as was chosen: before a yes that needed no write."""
+        ...
+
     async def get(self, schedule_id: str) -> Stored | None:
         """Return a schedule, or None."""
         ...

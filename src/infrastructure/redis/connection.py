@@ -14,7 +14,7 @@ from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 
-from domain.errors import StoreFull, StoreUnavailable
+from domain.errors import NotConfirmedOnDisk, StoreFull, StoreUnavailable
 from infrastructure.redis import server_check
 from infrastructure.redis.disk import PATIENCE_S, DiskConfirmation
 from infrastructure.redis.errors import DiskNotConfirmed, StoreError
@@ -88,9 +88,10 @@ class RedisStore:
         if self._disk is not None:
             server_check.check_confirms(info, self.address)
             try:
-                await self._disk.check()
-            except exceptions.ResponseError as error:
-                raise DiskNotConfirmed(address=self.address, why=f"it says: {error}") from error
+                await self._disk.confirm()
+            except NotConfirmedOnDisk as error:
+                why = f"a first write was not confirmed ({error.facts['why']}); is appendfsync no?"
+                raise DiskNotConfirmed(address=self.address, why=why) from error
         saves = await self.saves(info)
         for weakness in (
             server_check.keeps_nothing(info, saves),

@@ -58,7 +58,3 @@ class DiskConfirmation:
         if confirmed[0] < 1:
             raise NotConfirmedOnDisk(why=f"not within {PATIENCE_S:g} s")
         return replies[0] if replies else None
-
-    async def check(self) -> None:
-        """Ask for nothing; raises the server's error when it cannot confirm, or does not let this user ask."""
-        await self._client.waitaof(1, 0, 1)

@@ -31,9 +31,9 @@ class EmbeddedValkey:
     ) -> None:
         """Own ``data_dir/valkey``.
 
-        ``durability`` is when a write reaches the disk: ``everysec``, or ``always`` before it is answered. ``start_timeout_s`` does
-        not count while the server says that it is loading its data. ``orphan_patience_s`` is how long to wait for the
-        server of a program that was killed a moment ago.
+        ``durability`` is when a write reaches the disk: ``everysec``, or ``always`` before it is answered.
+        ``start_timeout_s`` does not count while the server says that it is loading its data. ``orphan_patience_s`` is
+        how long to wait for the server of a program that was killed a moment ago.
         """
         self._directory = DataDirectory(data_dir)
         self._durability: Durability = durability

@@ -41,7 +41,14 @@ class RedisRunStore:
         self._cancel = store.command.register_script(source("cancel", retention))
 
     async def submit(
-        self, spec: RunSpec, data: str, *, due_ms: int | None = None, limit: int = 1, state: str = ""
+        self,
+        spec: RunSpec,
+        data: str,
+        *,
+        due_ms: int | None = None,
+        limit: int = 1,
+        state: str = "",
+        confirm: bool = True,
     ) -> Submission:
         """Make one run; see the protocol."""
         tag, rest = split_spec(spec)
@@ -63,7 +70,10 @@ class RedisRunStore:
             state,
         ]
         with store_errors():
-            verdict, status, running = await self._acknowledged(self._submit, *args)
+            if confirm:
+                verdict, status, running = await self._acknowledged(self._submit, *args)
+            else:
+                verdict, status, running = await self._submit(keys=[self._prefix], args=[self._instance, *args])
         return Submission(verdict, status, tuple(running))
 
     async def cancel(self, run_ids: Sequence[str], why: str) -> dict[str, str]:

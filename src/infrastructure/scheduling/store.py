@@ -66,6 +66,10 @@ class RedisJobStore:
         current = read(change.id, state, definition) if state else None
         return Changed(done=False, current=current, one_shot=verdict == "oneshot")
 
+    async def confirm(self) -> None:
+        """Wait for the disk, where that was chosen."""
+        await self._store.confirm()
+
     async def get(self, schedule_id: str) -> Stored | None:
         """Return a schedule, or None; both parts are read in one step."""
         with store_errors():

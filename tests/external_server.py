@@ -1,0 +1,84 @@
+"""A Valkey that is not the program's: configured at will, killed and started again, with its data or without."""
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from infrastructure.redis.binary import find_server_binary
+from support import wait_until_sync
+
+
+class ExternalServer:
+    """One server on a unix socket; ``options`` are lines of its configuration, with ``-`` written as ``_``."""
+
+    def __init__(self, directory: Path, **options: object) -> None:
+        directory.mkdir()
+        self.directory = directory
+        self.socket_path = directory / "s"
+        self.options = {"appendonly": "yes", "appendfsync": "everysec", "save": '""', "maxmemory_policy": "noeviction"}
+        self.options |= {name: str(value) for name, value in options.items()}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL for clients."""
+        return f"unix://{self.socket_path}?db=0"
+
+    def start(self) -> "ExternalServer":
+        """Launch it and return when it answers."""
+        self.launch()
+        wait_until_sync(self._answers, "the external server")
+        return self
+
+    def launch(self) -> None:
+        """Launch it and wait for nothing."""
+        lines = [f"{name.replace('_', '-')} {value}" for name, value in self.options.items()]
+        own = ["port 0", f"unixsocket {self.socket_path}", f"dir {self.directory}", f"logfile {self.directory / 'log'}"]
+        self.socket_path.unlink(missing_ok=True)
+        self._process = subprocess.Popen([find_server_binary(), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n".join([*own, *lines, ""]).encode())
+        self._process.stdin.close()
+
+    @contextlib.contextmanager
+    def admin(self) -> Iterator["redis.Redis"]:
+        """Give a client that is nobody's but the test's."""
+        with redis.Redis.from_url(self.url, decode_responses=True, protocol=2) as client:
+            yield client
+
+    def tell(self, *command: object) -> Any:
+        """Send it one command."""
+        with self.admin() as client:
+            return client.execute_command(*command)
+
+    def kill(self) -> None:
+        """End it without a last word."""
+        self._end(lambda process: process.kill())
+
+    def stop(self) -> None:
+        """End it as an operator would."""
+        self._end(lambda process: process.terminate())
+
+    def lose_data(self) -> None:
+        """Remove what it has on disk; while it is down."""
+        shutil.rmtree(self.directory / "appendonlydir", ignore_errors=True)
+        (self.directory / "dump.rdb").unlink(missing_ok=True)
+
+    def _end(self, how: "Callable[[subprocess.Popen[bytes]], None]") -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            how(process)
+            process.wait(30)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.tell("PING"))
+        except redis.ConnectionError:  # a LOADING server is one of these, too
+            return False
+        except redis.ResponseError:  # it asks for a password
+            return True

@@ -3,7 +3,6 @@
 import os
 import platform
 import secrets
-import time
 from importlib.metadata import version
 from typing import Literal
 
@@ -19,12 +18,15 @@ from infrastructure.container import OWN_JOB_MODULES, RootContainer, load_contai
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.redis.embedded import EmbeddedValkey
 from infrastructure.runs.injection import ContainerInjector
+from infrastructure.runs.presence import ClockOffset, Stopwatch
 from infrastructure.settings import Settings
 from infrastructure.web.health import Check, Finding, Health, HealthStatus
 from infrastructure.web.services import Services
 
 Role = Literal["all", "api", "scheduler"]
 
+CLOCK_WRONG_S = 5.0
+"""A host whose clock is further off says so in health; due times go by the store's clock and are right all the same."""
 TICK_LATE_S = 5.0
 """A scheduler whose last pass is this old does not keep up, or its store is away."""
 
@@ -189,10 +191,14 @@ class Program:
         return checks
 
     async def _check_store(self) -> Finding:
-        began = time.perf_counter()
+        clock, watch = ClockOffset(), Stopwatch()
         with store_errors():
-            await self.container.store().command.ping()
-        return Finding(facts={"answered_in_s": round(time.perf_counter() - began, 4)})
+            now = await self.container.store().command.time()
+        took_s, ended = watch.read()
+        clock.note(took_s, ended, now)
+        ahead_s = clock.seconds or 0.0
+        wrong = f"this host's clock is {ahead_s:+.1f} s off the store's" if abs(ahead_s) > CLOCK_WRONG_S else ""
+        return Finding(detail=wrong, facts={"answered_in_s": round(took_s, 4), "clock_offset_s": ahead_s})
 
     async def _check_events(self) -> Finding:
         troubles = self.container.events().troubles

@@ -11,6 +11,7 @@ from infrastructure.cli.alerts import alerts
 from infrastructure.cli.client import TIMEOUT_S, Connection
 from infrastructure.cli.group import RoundsmanGroup
 from infrastructure.cli.health import health
+from infrastructure.cli.instances import instances
 from infrastructure.cli.options import CONTEXT
 from infrastructure.cli.schedules import schedules
 from infrastructure.cli.times import parse_duration
@@ -84,6 +85,7 @@ def create_cli(run: Callable[..., int], check: Callable[..., int]) -> typer.Type
     cli.command("run")(_run_command(run))
     cli.command("check")(_check_command(check))
     cli.command("health")(health)
+    cli.command("instances")(instances)
     cli.add_typer(workers, name="workers")
     cli.add_typer(schedules, name="schedules")
     cli.add_typer(alerts, name="alerts")

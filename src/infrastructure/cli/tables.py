@@ -9,9 +9,14 @@ Cells = Sequence[str]
 GAP = 2
 
 _STYLES = {
-    **dict.fromkeys(("running", "active", "succeeded", "ok", "ready", "resolved"), "green"),
-    **dict.fromkeys(("paused", "pending", "retrying", "queued", "recovering", "degraded", "warning"), "yellow"),
-    **dict.fromkeys(("failed", "parked", "firing", "unreachable", "terminated", "down", "lost", "critical"), "red"),
+    **dict.fromkeys(("running", "active", "succeeded", "ok", "ready", "resolved", "alive"), "green"),
+    **dict.fromkeys(
+        ("paused", "pending", "retrying", "queued", "recovering", "degraded", "warning", "silent"), "yellow"
+    ),
+    **dict.fromkeys(
+        ("failed", "parked", "firing", "unreachable", "terminated", "down", "lost", "critical", "blocked", "vanished"),
+        "red",
+    ),
     **dict.fromkeys(("cancelled", "expired", "unknown", "stopped", "-"), "dim"),
 }
 

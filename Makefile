@@ -3,6 +3,7 @@
 # make setup   only the environment of both, in .venv (make setup PYTHON=/path/to/python3)
 # make check   format, lint, types, layers, links in the documents
 # make format  put the code into the format that check wants
+# make bench   schedules beside the peers, each in its own environment (make bench ARGS="--only ours --seconds 10")
 # make lock    pin the dependencies anew after a change of pyproject.toml; UPGRADE=1 takes newer versions
 
 VENV := .venv
@@ -15,7 +16,7 @@ ifdef PORT
 export ROUNDSMAN_SERVER__PORT := $(PORT)
 endif
 
-.PHONY: setup run test check check-format check-lint check-types check-layers check-links format lock
+.PHONY: setup run test check check-format check-lint check-types check-layers check-links format lock bench
 
 setup: $(READY)
 	@:
@@ -53,6 +54,9 @@ check-links: $(READY)
 format: $(READY)
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
+
+bench: $(READY)
+	@$(VENV)/bin/python -m benchmarks.schedules $(ARGS)
 
 lock: $(READY)
 	@UPGRADE="$(UPGRADE)" sh scripts/lock.sh $(VENV)/bin/uv

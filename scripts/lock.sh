@@ -14,8 +14,10 @@ compile() {
 compile pyproject.toml --output-file requirements/runtime.txt
 compile pyproject.toml --group dev --output-file requirements/dev.txt
 echo uv | compile - --output-file requirements/uv.txt
+printf '%s\n' 'apscheduler>=3.11.3,<3.12' 'redis[hiredis]>=8.1,<9' | compile - --output-file benchmarks/requirements/apscheduler.txt
+printf '%s\n' 'pydocket>=0.27,<0.28' 'redis[hiredis]>=8.1,<9' | compile - --output-file benchmarks/requirements/docket.txt
 
-if grep -nE '://|^-|file:|@ ' requirements/*.txt; then
+if grep -nE '://|^-|file:|@ ' requirements/*.txt benchmarks/requirements/*.txt; then
     echo "The locks above name an address or a path; they must not." >&2
     exit 1
 fi

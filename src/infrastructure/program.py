@@ -18,6 +18,7 @@ from infrastructure.container import OWN_JOB_MODULES, RootContainer, load_contai
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.redis.embedded import EmbeddedValkey
 from infrastructure.runs.injection import ContainerInjector
+from infrastructure.runs.layout import check_layout
 from infrastructure.runs.presence import ClockOffset, Stopwatch
 from infrastructure.settings import Settings
 from infrastructure.web.health import Check, Finding, Health, HealthStatus
@@ -72,6 +73,7 @@ class Program:
                 await self._embedded.start()
             self._store = self._new_store()
             await self._store.open()
+            await check_layout(self._store)
             self._container = self._compose(self._store)
         except BaseException:
             await self.close()
@@ -177,6 +179,7 @@ class Program:
             raise NotStarted(why="its embedded store is not running")
         store = self._new_store()
         try:
+            await check_layout(store)
             scheduler: BackgroundTaskScheduler = self._compose(store).scheduling.scheduler()
             return await scheduler.schedule(descriptor)
         finally:

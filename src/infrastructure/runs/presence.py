@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from infrastructure.runs.layout import LAYOUT
+
 log = logging.getLogger(__name__)
 
-LAYOUT = 1
-"""The layout of the store that this program reads and writes (docs/decisions/001, docs/upgrading.md)."""
 ANNOUNCEMENTS_PER_LEASE = 4
 LOOKS_COMPARED = 8
 """The clock offset comes from the quickest of so many round trips: two leases' worth."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from domain.runs.instance import InstanceStatus, heard_status
-from infrastructure.runs.presence import LAYOUT, LOOKS_COMPARED, ClockOffset, Presence, Stopwatch
+from infrastructure.runs.layout import LAYOUT
+from infrastructure.runs.presence import LOOKS_COMPARED, ClockOffset, Presence, Stopwatch
 
 
 @pytest.fixture

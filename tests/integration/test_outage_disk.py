@@ -12,8 +12,11 @@ import pytest
 from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor
 from cluster import Cluster, Instance
 from domain.errors import NotConfirmedOnDisk, StoreUnavailable
+from domain.monitoring.worker import Worker, WorkerPatch, WorkerRequest
 from domain.scheduling.schedule import ScheduleStatus
 from external_server import ExternalServer
+from infrastructure.monitoring.scripts import MonitoringScripts
+from infrastructure.monitoring.workers import RedisWorkers
 from infrastructure.redis import disk, errors
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
@@ -112,6 +115,20 @@ async def test_no_yes_is_said_before_the_disk_has_it(unsynced: tuple[ExternalSer
         with pytest.raises(NotConfirmedOnDisk):
             await one.scheduler.stop_task(task_id)
     assert await kept(one) == set()
+
+
+async def test_no_yes_for_a_worker_either(unsynced: tuple[ExternalServer, Instance]) -> None:
+    workers = RedisWorkers(MonitoringScripts(unsynced[1].store, "i1"))
+    request = WorkerRequest(name="w", provider="local")
+    with pytest.raises(NotConfirmedOnDisk):
+        await workers.create(Worker.register(request, "w", await workers.now()))
+    for patch in (WorkerPatch(name="other"), WorkerPatch(name="other")):
+        with pytest.raises(NotConfirmedOnDisk):
+            await workers.change("w", lambda found, patch=patch: found.change(patch))  # type: ignore[misc]
+    seen = await workers.change("w", lambda found: found)
+    assert seen.name == "other", "who only looks waits for nothing"
+    with pytest.raises(NotConfirmedOnDisk):
+        await workers.remove("w", "gone")
 
 
 async def test_asking_again_is_answered_when_the_disk_has_it(unsynced: tuple[ExternalServer, Instance]) -> None:

@@ -16,6 +16,10 @@ ALLOWED_OUT_OF_MEMORY = frozenset({"change_worker", "remove_worker", "commit_ale
 """What ends things or tells of them must pass when the store is full; new workers and samples need not."""
 
 
+ACKNOWLEDGED = frozenset({"create_worker", "change_worker", "remove_worker"})
+"""What somebody is told yes for is as durable as was chosen; a sample, or a step of an alert, is made up for."""
+
+
 @dataclass(frozen=True)
 class MonitoringRetention:
     """How much is kept. Samples go by age, and by count where they are collected many times a second."""
@@ -64,5 +68,8 @@ class MonitoringScripts:
         script = self._scripts.get(name)
         if script is None:
             script = self._scripts[name] = self.store.command.register_script(source(name, self.retention))
+        keys, arguments = [self._prefix], [self._instance, *args]
         with store_errors():
-            return await script(keys=[self._prefix], args=[self._instance, *args])
+            if name in ACKNOWLEDGED:
+                return await self.store.acknowledged(script, keys, arguments)
+            return await script(keys=keys, args=arguments)

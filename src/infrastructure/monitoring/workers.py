@@ -61,7 +61,10 @@ class RedisWorkers(Workers):
                 raise WorkerNotFound(worker_id=worker_id)
             before = Worker.model_validate_json(text)
             after = step(before)
+            if after is before:  # nothing was wanted
+                return before
             if after == before:
+                await self._scripts.store.confirm()
                 return before
             done, text = await self._scripts.run(
                 "change_worker", [worker_id, text, after.model_dump_json(), _status_event(before, after)]

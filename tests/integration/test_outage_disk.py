@@ -72,9 +72,10 @@ async def test_the_embedded_server_syncs_before_it_answers(tmp_path: Path, names
             one = await cluster.start(executes=False)
             asking = [asyncio.create_task(ask_until_cut_off(one, f"a{n}", said_yes)) for n in range(8)]
             await wait_until(lambda: len(said_yes) >= 50)
-            os.kill(server.pid, signal.SIGKILL)
+            before = server.pid
+            os.kill(before, signal.SIGKILL)
             await asyncio.gather(*asking)
-            await wait_until(lambda: server.state == "running")
+            await wait_until(lambda: server.pid != before and server.state == "running")
             assert said_yes <= await kept(one)
     finally:
         await server.stop()

@@ -1,6 +1,7 @@
 """The protocol's steps by hand: each is one call to the store, taken when the test wants it."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor
@@ -9,7 +10,7 @@ from domain.runs.outcome import Outcome
 from domain.runs.run import Claim, RunStatus
 from infrastructure.runs.presence import Presence
 from infrastructure.runs.scripts import Retention, source
-from infrastructure.runs.settling import _arguments
+from infrastructure.runs.settling import settle_arguments
 from infrastructure.runs.store import join_spec
 
 LANES = ["Note@1", "Once@1"]
@@ -37,14 +38,14 @@ class Hands:
 
     def settle(self, claim: Claim, outcome: Outcome, *, again: bool = False) -> str:
         self.batch += 0 if again else 1
-        return str(self.call("settle", self.batch, *_arguments(claim, outcome))[0])
+        return str(self.call("settle", self.batch, *settle_arguments(claim, outcome))[0])
 
     def renew(self, *claims: Claim, lease_ms: int = 60_000) -> list[str]:
         args = [part for claim in claims for part in (claim.spec.run_id, claim.lane, claim.token)]
         return list(self.call("renew", lease_ms, *args)[1])
 
-    def announce(self, lease_ms: int = 60_000) -> str:
-        facts = {"host": "h", "pid": 1, "role": "all", "version": "1", "started_at": 1, "claimed": 0, "lanes": LANES}
+    def announce(self, lease_ms: int = 60_000, lanes: Sequence[str] = LANES) -> str:
+        facts = {"host": "h", "pid": 1, "role": "all", "version": "1", "started_at": 1, "claimed": 0, "lanes": lanes}
         presence = Presence(self.id, lease_ms, lambda: facts)
         return str(self.call("announce", *presence.words()[1:])[0])
 

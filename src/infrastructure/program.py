@@ -3,6 +3,7 @@
 import os
 import platform
 import secrets
+import time
 from importlib.metadata import version
 from typing import Literal
 
@@ -28,6 +29,8 @@ Role = Literal["all", "api", "scheduler"]
 
 CLOCK_WRONG_S = 5.0
 """A host whose clock is further off says so in health; due times go by the store's clock and are right all the same."""
+BLOCKAGE_SHOWN_S = 300.0
+"""A blocked loop cannot answer for itself: it is told for so long after it began."""
 TICK_LATE_S = 5.0
 """A scheduler whose last pass is this old does not keep up, or its store is away."""
 
@@ -226,8 +229,12 @@ class Program:
         }
         if not condition.running:
             return Finding(HealthStatus.DOWN, "it is not started, or it is stopping", facts)
-        if condition.loop_blocked:
-            return Finding(HealthStatus.DEGRADED, "a job blocks the event loop; the log names it", facts)
+        if condition.blocked is not None:
+            detail = f"{condition.blocked.by} blocks the event loop for {condition.blocked.lasted_s:.1f} s now"
+            return Finding(HealthStatus.DEGRADED, detail, facts)
+        if (past := condition.was_blocked) is not None and time.time() - past.began < BLOCKAGE_SHOWN_S:
+            detail = f"{past.by} blocked the event loop for {past.lasted_s:.1f} s; make it async, or a plain def"
+            return Finding(HealthStatus.DEGRADED, detail, facts)
         if condition.ticked_s_ago is not None and condition.ticked_s_ago > TICK_LATE_S:
             return Finding(HealthStatus.DOWN, f"its last pass was {condition.ticked_s_ago:.0f} s ago", facts)
         return Finding(facts=facts)

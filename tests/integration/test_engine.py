@@ -103,9 +103,29 @@ async def test_a_blocked_loop_keeps_its_leases_and_is_named(cluster: Cluster, ca
     with caplog.at_level(logging.ERROR):
         run_id = await one.scheduler.run_now("s")
         await wait_until(lambda: cluster.ledger.cancelled == [f"{run_id} attempt 1"])
-    assert "the event loop has not turned" in caplog.text
+    assert f"run {run_id} blocks the event loop" in caplog.text
     assert "what one must not do" in caplog.text
-    await wait_until(lambda: not one.engine.condition().loop_blocked)
+    await wait_until(lambda: one.engine.condition().blocked is None)
+    past = one.engine.condition().was_blocked
+    assert past is not None
+    assert past.by == f"run {run_id}"
+    assert await cluster.events("job", "job.lost") == []
+
+
+async def test_what_has_not_begun_on_a_blocked_loop_is_given_back(cluster: Cluster) -> None:
+    api = await cluster.start(executes=False)
+    await api.bus.schedule_task(note("blocks", interval=3600, label="2.5"))
+    await api.scheduler.run_now("blocks")
+    for n in range(20):
+        await api.bus.schedule_task(note(f"s{n}", interval=3600, label="0"))
+        await api.scheduler.run_now(f"s{n}")
+    one = await cluster.start(jobs=[BlockingNote], lease_ms=1_000)
+    await wait_until(lambda: len(cluster.ledger.cancelled) == 21, "all to end")
+    assert one.engine.condition().was_blocked is not None
+    assert all(line.endswith("attempt 1") for line in cluster.ledger.cancelled)
+    given_back = [event for event in await cluster.events("job", "job.queued") if "why" in event]
+    assert {event["job_id"] for event in given_back} == {f"s{n}" for n in range(20)}
+    assert {event["why"] for event in given_back} == {"given back: a job blocks its instance's event loop"}
     assert await cluster.events("job", "job.lost") == []
 
 

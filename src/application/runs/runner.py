@@ -4,7 +4,8 @@ import asyncio
 import contextvars
 import functools
 import logging
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from application.runs.attempt import Attempts, error_text, failure
@@ -13,7 +14,7 @@ from application.runs.injection import Injector
 from application.runs.registry import JobRegistry
 from application.runs.store import Settlements
 from application.runs.threads import BodyThreads
-from domain.runs.outcome import Cancelled, Failed, Lost, Outcome, Released, Succeeded, Terminated
+from domain.runs.outcome import Cancelled, Failed, Lost, Outcome, Released, Retry, Succeeded, Terminated
 from domain.runs.run import Claim
 
 log = logging.getLogger(__name__)
@@ -24,12 +25,13 @@ CLEAN_UP_S = 5.0
 
 @dataclass(eq=False, slots=True)
 class Execution:
-    """A claim whose body runs. ``ending`` is how it was ended from outside; the timer strikes its time."""
+    """A claim whose body runs, or is about to. ``ending`` is how it was ended from outside; the timer ends its time."""
 
     claim: Claim
     task: "asyncio.Task[Outcome]"
     timer: asyncio.TimerHandle
     stopped: StopSign
+    begun: bool = False
     ending: Outcome | None = None
 
 
@@ -58,6 +60,8 @@ class JobRunner:
         self._attempts = Attempts(registry, injector, self.threads)
         self._executing: dict[str, Execution] = {}
         self._left_behind: set[Execution] = set()
+        self._beginning = threading.Lock()
+        """Held for microseconds: what one thread withdraws, the loop must not begin."""
         self._settling: set[Claim] = set()
 
     @property
@@ -78,13 +82,29 @@ class JobRunner:
     def start(self, claims: Iterable[Claim]) -> None:
         """Begin to execute held claims; on the event loop."""
         for claim in claims:
-            if self.held.get(claim.spec.run_id) is not claim or claim in self._settling:
-                continue  # lost or given back before it began
-            older = self._executing.get(claim.spec.run_id)
-            if older is not None:
-                self._end(older, Lost("this instance itself has taken it over, with a newer claim"))
-                self._leave_behind(older)
-            self._begin(claim)
+            with self._beginning:
+                if self.held.get(claim.spec.run_id) is not claim or claim in self._settling:
+                    continue  # lost, withdrawn or given back before it began
+                older = self._executing.get(claim.spec.run_id)
+                if older is not None:
+                    self._end(older, Lost("this instance itself has taken it over, with a newer claim"))
+                    self._leave_behind(older)
+                self._begin(claim)
+
+    def withdraw(self) -> list[Claim]:
+        """Take back every held claim whose body has not begun, and return them: they will not begin here.
+
+        For another thread, while the event loop is blocked. The caller gives them back to the store.
+        """
+        with self._beginning:
+            waiting = [
+                claim
+                for claim in list(self.held.values())
+                if claim not in self._settling and not self._has_begun(claim)
+            ]
+            for claim in waiting:
+                del self.held[claim.spec.run_id]
+        return waiting
 
     def revoke(self, run_id: str, why: str) -> None:
         """Cancel the body of a run that is no longer ours; its outcome is dropped."""
@@ -124,6 +144,10 @@ class JobRunner:
         execution = self._executing.get(claim.spec.run_id)
         return execution if execution is not None and execution.claim is claim else None
 
+    def _has_begun(self, claim: Claim) -> bool:
+        execution = self._execution(claim)
+        return execution is not None and (execution.begun or execution.ending is not None)
+
     def _begin(self, claim: Claim) -> None:
         loop = asyncio.get_running_loop()
         stopped = StopSign()
@@ -134,7 +158,7 @@ class JobRunner:
 
         # An empty context: what a container keeps per context is made anew for this run, and leaks into no other.
         task = loop.create_task(
-            self._attempts.execute(claim, stopped, report),
+            self._attempt(claim, stopped, report),
             name=f"run {claim.spec.run_id}",
             context=contextvars.Context(),
         )
@@ -142,6 +166,14 @@ class JobRunner:
         execution = Execution(claim, task, timer, stopped)
         self._executing[claim.spec.run_id] = execution
         task.add_done_callback(functools.partial(self._ended, execution))
+
+    async def _attempt(self, claim: Claim, stopped: StopSign, report: Callable[[float, str], None]) -> Outcome:
+        with self._beginning:
+            execution = self._execution(claim)
+            if execution is None or self.held.get(claim.spec.run_id) is not claim:
+                return Lost("it was taken back before it began")
+            execution.begun = True
+        return await self._attempts.execute(claim, stopped, report)
 
     def _strike(self, claim: Claim) -> None:
         """Cancel a body whose time is up."""
@@ -156,7 +188,7 @@ class JobRunner:
             execution.stopped.raised = True
             execution.timer.cancel()
             execution.timer = asyncio.get_running_loop().call_later(self._clean_up_s, self._leave_behind, execution)
-            execution.task.cancel()
+            execution.task.cancel(_reason(ending))
         if execution.ending is None or isinstance(ending, Lost):
             execution.ending = ending
 
@@ -183,6 +215,8 @@ class JobRunner:
         self._finish(execution.claim, execution.ending)
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
+        if self.held.get(claim.spec.run_id) is not claim and isinstance(outcome, Lost):
+            return  # taken back, or replaced by a newer claim: whoever did that has said so
         if isinstance(outcome, Lost):
             log.warning("run %s, attempt %d, was lost: %s", claim.spec.run_id, claim.attempt, outcome.why)
             self.forget([claim])
@@ -194,6 +228,19 @@ class JobRunner:
         tasks = [execution.task for execution in self._executing.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)
+
+
+def _reason(ending: Outcome) -> str:
+    """Return what a body reads in its ``CancelledError``."""
+    match ending:
+        case Lost(why) | Cancelled(why):
+            return why
+        case Released():
+            return "its instance stops, and gives the run back"
+        case Failed(error) | Retry(error):
+            return error
+        case _:
+            return ""
 
 
 def _outcome(task: "asyncio.Task[Outcome]") -> Outcome:

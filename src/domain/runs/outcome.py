@@ -46,6 +46,7 @@ class Released:
     """The run goes back to the queue; ``started`` tells whether its body had begun."""
 
     started: bool
+    why: str = "its instance stops"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ class Announcer:
     ) -> None:
         self._redis = store.command
         self._prefix = f"{store.prefix}:"
-        self._announce, self._leave = (
-            store.command.register_script(source(name, retention)) for name in ("announce", "leave")
+        self._announce, self._sweep, self._leave = (
+            store.command.register_script(source(name, retention)) for name in ("announce", "sweep", "leave")
         )
         self.presence = Presence(instance_id, lease_ms, describe)
         self._ending = asyncio.Event()
@@ -78,7 +78,9 @@ class Announcer:
             now = await self._redis.time()
             self.presence.clock.note(*watch.read(), now)
             self.presence.heard(await self._announce(keys=[self._prefix], args=self.presence.words()))
-        self._down = False
+            self._down = False
+            if (words := self.presence.sweep_words()) is not None:
+                self.presence.swept(await self._sweep(keys=[self._prefix], args=words))
 
     async def _say_goodbye(self) -> None:
         try:

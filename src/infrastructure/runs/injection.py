@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, get_origin
 
@@ -40,21 +40,28 @@ class ContainerInjector:
         for definition in definitions:
             self._plans[definition.cls] = self._plan(definition)
 
-    @asynccontextmanager
-    async def scope(self, definition: JobDefinition) -> AsyncIterator[dict[str, Any]]:
+    def scope(self, definition: JobDefinition) -> AbstractAsyncContextManager[dict[str, Any]]:
         """Open the scope of one run. To be used in a context of its own: one instance a run lives in the context."""
         plan = self._plans.get(definition.cls)
         if plan is None:
             plan = self._plans[definition.cls] = self._plan(definition)
-        if not plan.fields:
-            yield {}
-            return
+        if plan.per_run or any(_is_factory(provider) for _, provider in plan.fields):
+            return self._entered(definition, plan)
+        return nullcontext({field: _made(definition, field, provider) for field, provider in plan.fields})
+
+    @asynccontextmanager
+    async def _entered(self, definition: JobDefinition, plan: Plan) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
             for provider in plan.per_run:
                 value = provider()
                 if lives_per_run(effective(provider)):
                     await _enter(stack, value)
-            yield {field: await _give(stack, definition, field, provider) for field, provider in plan.fields}
+            given = {}
+            for field, provider in plan.fields:
+                given[field] = _made(definition, field, provider)
+                if _is_factory(provider):
+                    await _enter(stack, given[field])
+            yield given
 
     def _plan(self, definition: JobDefinition) -> Plan:
         fields = tuple((field, self._find(definition, field, spec)) for field, spec in definition.dependencies.items())
@@ -133,13 +140,15 @@ def _asynchronous(definition: JobDefinition, field: str, provider: str) -> JobDe
     return JobDefinitionError(job=definition.name, why=why)
 
 
-async def _give(stack: AsyncExitStack, definition: JobDefinition, field: str, provider: Any) -> Any:
+def _is_factory(provider: Any) -> bool:
+    return isinstance(effective(provider), providers.Factory)
+
+
+def _made(definition: JobDefinition, field: str, provider: Any) -> Any:
     value = provider()
     if asyncio.isfuture(value) or inspect.iscoroutine(value):  # and not every awaitable: some clients are
         value.close() if inspect.iscoroutine(value) else value.cancel()
         raise _asynchronous(definition, field, str(provider))
-    if isinstance(effective(provider), providers.Factory):
-        await _enter(stack, value)
     return value
 
 

@@ -59,12 +59,26 @@ class Presence:
         self._lease_ms = lease_ms
         self._describe = describe
         self._layout = LAYOUT
+        self._until_sweep = 0
+        self._insists = True
 
     def words(self) -> list[Any]:
         """Return the arguments of announce.lua."""
         facts = {"id": self.instance_id, **self._describe()}
         facts |= {"lease_ms": self._lease_ms, "clock_offset_s": self.clock.seconds}
         return [self.instance_id, self._lease_ms, json.dumps(facts), LAYOUT]
+
+    def sweep_words(self) -> list[Any] | None:
+        """Return the arguments of sweep.lua, once a lease and as long as there is more to do; else None."""
+        self._until_sweep -= 1
+        if self._until_sweep >= 0:
+            return None
+        return [self.instance_id, self._lease_ms, "1" if self._insists else ""]
+
+    def swept(self, more: str) -> None:
+        """Take the reply of sweep.lua."""
+        self._insists = bool(more)
+        self._until_sweep = 0 if more else ANNOUNCEMENTS_PER_LEASE - 1
 
     def heard(self, reply: Sequence[Any]) -> None:
         """Take the reply of announce.lua; what is wrong is logged when it begins."""

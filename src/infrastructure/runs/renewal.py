@@ -2,25 +2,25 @@
 
 import asyncio
 import logging
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 from application.runs.runner import JobRunner
 from domain.errors import StoreUnavailable
+from domain.runs.outcome import Released
 from domain.runs.run import Claim
 from infrastructure.redis.connection import RedisStore, store_errors
+from infrastructure.runs.loop_watch import PULSE_S, LoopWatch
 from infrastructure.runs.presence import Presence, Stopwatch
 from infrastructure.runs.scripts import Retention, source
+from infrastructure.runs.settling import settle_arguments
 
 log = logging.getLogger(__name__)
 
-LOOP_SILENCE_S = 1.0
-"""A loop that did not turn for this long is blocked."""
-PULSE_S = 0.2
+GIVEN_BACK = 10**9
+"""Numbers of settle batches that this thread sends begin here; the settlement queue counts from 1."""
 
 
 class Renewal:
@@ -28,7 +28,7 @@ class Renewal:
 
     A quarter of a lease after the last time it renews all runs, then announces the instance: ``announcement`` returns
     its facts. Runs that turn out to be lost are revoked on the loop. ``loop_blocked`` is true while the loop does not
-    turn; nothing new is claimed then.
+    turn: nothing new is claimed then, and what was claimed and has not begun is given back to the others.
     """
 
     def __init__(
@@ -46,21 +46,22 @@ class Renewal:
         self._runner = runner
         self._lease_ms = lease_ms
         self.presence = Presence(instance_id, lease_ms, lambda: {**announcement(), "loop_blocked": self.loop_blocked})
-        self._renew, self._announce, self._leave = (
-            self._client.register_script(source(name, retention)) for name in ("renew", "announce", "leave")
+        self._renew, self._announce, self._sweep, self._leave = (
+            self._client.register_script(source(name, retention)) for name in ("renew", "announce", "sweep", "leave")
         )
+        self._settle = self._client.register_script(source("settle", retention))
+        self._given_back = 0
+        self.watch = LoopWatch()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pulse: asyncio.TimerHandle | None = None
-        self._turned = time.monotonic()
         self._down = False
         self.loop_blocked = False
 
     def start(self) -> None:
         """Announce the instance and begin to renew; on the event loop, which is watched from now on."""
         self._loop = asyncio.get_running_loop()
-        self._beat()
+        self.watch.start()
         self._thread = threading.Thread(target=self._work, name="renewal", daemon=True)
         self._thread.start()
 
@@ -71,18 +72,14 @@ class Renewal:
         self._stop.set()
         await asyncio.to_thread(self._thread.join)
         self._thread = None
-        if self._pulse is not None:
-            self._pulse.cancel()
-
-    def _beat(self) -> None:
-        self._turned = time.monotonic()
-        assert self._loop is not None  # noqa: S101 - set by start
-        self._pulse = self._loop.call_later(PULSE_S, self._beat)
+        self.watch.stop()
 
     def _work(self) -> None:
         due = time.monotonic()
         while not self._stop.wait(max(min(due - time.monotonic(), PULSE_S), 0.0)):
-            self._watch_loop()
+            self.loop_blocked = self.watch.look()
+            if self.loop_blocked:
+                self._give_back()
             if time.monotonic() < due:
                 continue
             due = time.monotonic() + self.presence.period_s
@@ -119,6 +116,8 @@ class Renewal:
                 now = self._client.time()
                 self.presence.clock.note(*watch.read(), now)
                 self.presence.heard(self._announce(keys=[self._prefix], args=self.presence.words()))
+                if (words := self.presence.sweep_words()) is not None:
+                    self.presence.swept(self._sweep(keys=[self._prefix], args=words))
         except StoreUnavailable as error:
             log.debug("this instance cannot be announced now: %s", error)  # the next renewal warns
         except Exception:
@@ -130,16 +129,24 @@ class Renewal:
                 continue  # settled while the renewal was under way; there may be a newer claim, which is good
             self._runner.revoke(claim.spec.run_id, "the store says that another instance owns it, or that it is over")
 
-    def _watch_loop(self) -> None:
-        silent_s = time.monotonic() - self._turned
-        blocked = silent_s > LOOP_SILENCE_S
-        if blocked and not self.loop_blocked:
-            log.error(
-                "the event loop has not turned for %.1f s; nothing is claimed until it does\n%s", silent_s, _stack()
-            )
-        elif self.loop_blocked and not blocked:
-            log.info("the event loop turns again")
-        self.loop_blocked = blocked
+    def _give_back(self) -> None:
+        """Give back what was claimed and has not begun: it would wait for the job that blocks the loop."""
+        claims = self._runner.withdraw()
+        if not claims:
+            return
+        self._given_back += 1
+        args: list[Any] = [self._instance, GIVEN_BACK + self._given_back]
+        for claim in claims:
+            args.extend(settle_arguments(claim, Released(started=False, why="a job blocks its instance's event loop")))
+        try:
+            with store_errors():
+                self._settle(keys=[self._prefix], args=args)
+        except StoreUnavailable as error:
+            log.warning("%d runs could not be given back and lapse: %s", len(claims), error)
+        except Exception:
+            log.exception("%d runs could not be given back and lapse", len(claims))
+        else:
+            log.warning("%d runs that had not begun were given back to other instances", len(claims))
 
     def _say_goodbye(self) -> None:
         try:
@@ -148,9 +155,3 @@ class Renewal:
         except StoreUnavailable as error:
             log.warning("this instance leaves without saying so: %s", error)
         self._client.close()
-
-
-def _stack() -> str:
-    """Return what the main thread is doing."""
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - the documented way
-    return "".join(traceback.format_stack(frame)) if frame else "(no main thread)"

@@ -19,6 +19,7 @@ WHERE = {
     "progress": "infrastructure.runs",
     "unpark": "infrastructure.runs",
     "announce": "infrastructure.runs",
+    "sweep": "infrastructure.runs",
     "leave": "infrastructure.runs",
 }
 ABOUT_INSTANCES = frozenset({"announce", "leave"})

@@ -110,7 +110,7 @@ class SettlementQueue:
         self._number += 1
         args: list[str | int] = [self._instance, self._number]
         for claim, outcome in batch:
-            args.extend(_arguments(claim, outcome))
+            args.extend(settle_arguments(claim, outcome))
         return args
 
     async def _insist(self, args: list[str | int]) -> list[str | int]:
@@ -143,7 +143,7 @@ class SettlementQueue:
             log.exception("progress of %d runs could not be noted", len(reports))
 
 
-def _arguments(claim: Claim, outcome: Outcome) -> list[str | int]:
+def settle_arguments(claim: Claim, outcome: Outcome) -> list[str | int]:
     """Return the seven arguments that settle.lua reads for one attempt."""
     kind, delay_ms, ended, error = _ending(outcome)
     definition = f"{claim.spec.incarnation} {claim.spec.generation}"
@@ -167,7 +167,7 @@ def _ending(outcome: Outcome) -> tuple[str, int, str, str]:
             return "cancelled", 0, f',"why":{_text(why)}', ""
         case Terminated(why):
             return "terminated", 0, f',"why":{_text(why)}', ""
-        case Released(started):
-            return ("released" if started else "unstarted"), 0, "", ""
+        case Released(started, why):
+            return ("released" if started else "unstarted"), 0, f',"why":{_text(f"given back: {why}")}', ""
         case Lost():
             raise ValueError("a lost run has nothing to settle")

@@ -15,6 +15,7 @@ from application.runs.registry import JobRegistry
 from application.runs.runner import JobRunner
 from domain.runs.run import Claim
 from infrastructure.redis.connection import RedisStore
+from infrastructure.runs.loop_watch import Blockage
 from infrastructure.runs.renewal import Renewal
 from infrastructure.runs.scripts import Retention
 from infrastructure.runs.settling import SettlementQueue
@@ -34,7 +35,10 @@ class EngineCondition:
     executing: int = 0
     free_slots: int = 0
     abandoned_bodies: int = 0
-    loop_blocked: bool = False
+    blocked: Blockage | None = None
+    """What blocks the event loop now, seen from the renewal thread."""
+    was_blocked: Blockage | None = None
+    """What blocked it last."""
 
 
 class Engine:
@@ -134,7 +138,8 @@ class Engine:
             executing=len(self.runner.held),
             free_slots=self.runner.free_slots,
             abandoned_bodies=self.runner.abandoned,
-            loop_blocked=self._renewal.loop_blocked,
+            blocked=self._renewal.watch.now,
+            was_blocked=self._renewal.watch.last,
         )
 
     def _may_claim(self) -> bool:

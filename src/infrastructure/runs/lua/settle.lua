@@ -10,13 +10,13 @@ if stored then
 end
 local verdicts, ready = {}, 0
 
-local function give_back(run, started)
+local function give_back(run, started, ending)
   if not started then run.attempt = run.attempt - 1 end
   redis.call('ZREM', PREFIX .. 'leases:' .. run.lane, run.id)
   redis.call('HDEL', run_key(run.id), 'owner')
   move(run, 'queued', 'attempt', run.attempt)
   make_ready(run.id, run.lane, run.order or int(NOW))
-  announce('job.queued', run, ',"why":"given back by an instance that stops"')
+  announce('job.queued', run, ending)
   redis.call('PUBLISH', PREFIX .. 'wake', 'ready')
 end
 
@@ -70,7 +70,7 @@ local function settle(run, outcome, delay, ending, error_text, definition)
   elseif outcome == 'terminated' then
     terminate(run, ending, definition)
   else
-    give_back(run, outcome == 'released')
+    give_back(run, outcome == 'released', ending)
   end
 end
 

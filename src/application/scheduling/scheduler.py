@@ -173,7 +173,7 @@ class BackgroundTaskScheduler:
         """Return schedules in the order of their ids, those after ``cursor``."""
         found: list[tuple[str, Stored]] = []
         async for schedule_id, stored in self._schedules.scan(cursor):
-            if (name and stored.definition.name != name) or (status and views.status(stored.state) != status):
+            if (name and stored.definition.name != name) or (status and views.standing(stored) != status):
                 continue
             if len(found) == limit:
                 return SchedulePage(await self._infos(found), found[-1][0])

@@ -5,16 +5,20 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
-from domain.scheduling.schedule import ScheduleCounts, ScheduleState
+from domain.scheduling.schedule import Parked, ScheduleCounts, ScheduleState
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A schedule as it was read: ``text`` is the state's own JSON, to be compared when it is changed."""
+    """A schedule as it was read: ``text`` is the state's own JSON, to be compared when it is changed.
+
+    ``waits`` says why it is due and nobody takes it: no running instance knows its job in its version.
+    """
 
     text: str
     state: ScheduleState
     definition: RecurrentTaskDescriptor
+    waits: Parked | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ GIVEN_BACK = 10**9
 class Renewal:
     """Keep what this instance holds, however busy its event loop is.
 
-    A quarter of a lease after the last time it renews all runs, then announces the instance: ``announcement`` returns
-    its facts. Runs that turn out to be lost are revoked on the loop. ``loop_blocked`` is true while the loop does not
+    Every ``renew_every_s`` seconds it renews all runs, then announces the instance: ``announcement`` returns its facts.
+    Runs that turn out to be lost are revoked on the loop. ``loop_blocked`` is true while the loop does not
     turn: nothing new is claimed then, and what was claimed and has not begun is given back to the others.
     """
 
@@ -37,6 +37,7 @@ class Renewal:
         instance_id: str,
         runner: JobRunner,
         lease_ms: int,
+        renew_every_s: float,
         retention: Retention,
         announcement: Callable[[], dict[str, Any]],
     ) -> None:
@@ -45,6 +46,7 @@ class Renewal:
         self._instance = instance_id
         self._runner = runner
         self._lease_ms = lease_ms
+        self._renew_every_s = renew_every_s
         self.presence = Presence(instance_id, lease_ms, lambda: {**announcement(), "loop_blocked": self.loop_blocked})
         self._renew, self._announce, self._sweep, self._leave = (
             self._client.register_script(source(name, retention)) for name in ("renew", "announce", "sweep", "leave")
@@ -82,7 +84,7 @@ class Renewal:
                 self._give_back()
             if time.monotonic() < due:
                 continue
-            due = time.monotonic() + self.presence.period_s
+            due = time.monotonic() + self._renew_every_s
             self._renew_once()
             if not self._down:
                 self._announce_once()

@@ -7,10 +7,11 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from application.scheduling.moments import at
 from application.scheduling.store import Change, Changed, Statistics, Stored
 from domain.errors import RoundsmanError
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
-from domain.scheduling.schedule import ScheduleCounts, ScheduleState
+from domain.scheduling.schedule import Parked, ScheduleCounts, ScheduleState
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.runs.scripts import Retention, source
 
@@ -76,8 +77,9 @@ class RedisJobStore:
             pipe = self._redis.pipeline(transaction=True)
             pipe.hget(self._key("states"), schedule_id)
             pipe.hget(self._key("schedules"), schedule_id)
-            state, definition = await pipe.execute()
-        return read(schedule_id, state, definition) if state else None
+            pipe.hget(self._key("strays"), schedule_id)
+            state, definition, mark = await pipe.execute()
+        return read(schedule_id, state, definition, mark) if state else None
 
     async def statistics(self, schedule_ids: list[str]) -> list[Statistics]:
         """Return what is counted of each schedule, in the order asked."""
@@ -110,9 +112,10 @@ class RedisJobStore:
                 pipe = self._redis.pipeline(transaction=True)
                 pipe.hmget(self._key("states"), page)
                 pipe.hmget(self._key("schedules"), page)
-                states, definitions = await pipe.execute()
-            for schedule_id, state, definition in zip(page, states, definitions, strict=True):
-                if state is not None and (found := _readable(schedule_id, state, definition)) is not None:
+                pipe.hmget(self._key("strays"), page)
+                texts = zip(page, *await pipe.execute(), strict=True)
+            for schedule_id, state, definition, mark in texts:
+                if state is not None and (found := _readable(schedule_id, state, definition, mark)) is not None:
                     yield schedule_id, found
 
 
@@ -121,23 +124,32 @@ def dump_definition(definition: RecurrentTaskDescriptor) -> str:
     return json.dumps(definition.model_dump(mode="json", exclude_none=True), sort_keys=True, separators=(",", ":"))
 
 
-def read(schedule_id: str, state: str, definition: str) -> Stored:
-    """Return what the two texts say; raise ``UnreadableSchedule`` when this version does not understand them."""
+def read(schedule_id: str, state: str, definition: str, mark: str | None = None) -> Stored:
+    """Return what the texts say; raise ``UnreadableSchedule`` when this version does not understand them."""
     try:
-        return Stored(
-            state, ScheduleState.model_validate_json(state), RecurrentTaskDescriptor.model_validate_json(definition)
-        )
+        known = ScheduleState.model_validate_json(state)
+        return Stored(state, known, RecurrentTaskDescriptor.model_validate_json(definition), _waits(known, mark))
     except (ValidationError, TypeError) as error:
         raise UnreadableSchedule(id=schedule_id, why=str(error).splitlines()[0]) from error
 
 
-def _readable(schedule_id: str, state: str, definition: str) -> Stored | None:
+def _readable(schedule_id: str, state: str, definition: str, mark: str | None) -> Stored | None:
     """Return a schedule for a list, which one that this version does not understand must not break: that is logged."""
     try:
-        return read(schedule_id, state, definition)
+        return read(schedule_id, state, definition, mark)
     except UnreadableSchedule as error:
         log.error("left out of the list: %s", error)  # noqa: TRY400 - the traceback says no more
         return None
+
+
+def _waits(state: ScheduleState, mark: str | None) -> Parked | None:
+    """Return why a schedule waits, if sweep.lua's mark is about the fire that is due: it leaves old marks behind."""
+    if mark is None:
+        return None
+    found = json.loads(mark)
+    if found["lane"] != state.lane or found["at"] < state.due:
+        return None
+    return Parked(at=at(found["at"]), reason=found["reason"])
 
 
 def _statistics(stats: dict[str, Any]) -> Statistics:

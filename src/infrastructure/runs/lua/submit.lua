@@ -6,6 +6,7 @@ local id, job, lane, reason = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local tag, spec, data, corr, trace = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local due, limit, expected = ARGV[11], tonumber(ARGV[12]), ARGV[13]
 
+redis.call('SADD', PREFIX .. 'lanes', lane)
 local run = { id = id, job = job, lane = lane, reason = reason, tag = tag, spec = spec, data = data, corr = corr, trace = trace }
 
 local function place()

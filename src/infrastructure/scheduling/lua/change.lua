@@ -19,6 +19,7 @@ else
   if old_lane ~= '' and old_lane ~= lane then redis.call('ZREM', PREFIX .. 'due:' .. old_lane, id) end
   if definition ~= '' then redis.call('HSET', PREFIX .. 'schedules', id, definition) end
   write(id, state, lane, look)
+  redis.call('SADD', PREFIX .. 'lanes', lane)
 end
 emit(topic, data)
 redis.call('PUBLISH', PREFIX .. 'wake', 'due')

@@ -26,6 +26,7 @@ end
 
 local function remove(id, lane)
   redis.call('ZREM', PREFIX .. 'due:' .. lane, id)
+  if redis.call('HDEL', PREFIX .. 'strays', id) == 1 then redis.call('SREM', PREFIX .. 'strays:' .. lane, id) end
   redis.call('HDEL', PREFIX .. 'schedules', id)
   redis.call('HDEL', PREFIX .. 'states', id)
   redis.call('HDEL', PREFIX .. 'stats', id)

@@ -12,7 +12,6 @@ from application.scheduling import (
     RecurrentTaskDescriptor,
     ScheduledBackgroundJob,
     ScheduledTaskDescriptor,
-    SchedulePolicy,
     backgroundjob,
 )
 from cluster import Cluster, Instance

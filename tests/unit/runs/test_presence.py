@@ -74,6 +74,28 @@ def test_another_layout_in_the_store_is_told_once(log: pytest.LogCaptureFixture)
     assert f"layout {LAYOUT + 1}" in log.text
 
 
+def test_it_sweeps_at_once_then_once_a_lease_and_again_while_there_is_more_to_do() -> None:
+    presence = Presence("i1", 4_000, dict)
+
+    def asked() -> str | None:
+        words = presence.sweep_words()
+        return None if words is None else words[2]
+
+    assert asked() == "1", "whoever swept before: it may know what waits"
+    presence.swept("1")
+    assert asked() == "1"
+    presence.swept("")
+    assert [asked() for _ in range(4)] == [None, None, None, ""]
+    presence.swept("")
+    assert asked() is None
+
+
+def test_a_sweep_that_was_not_answered_is_asked_for_again() -> None:
+    presence = Presence("i1", 4_000, dict)
+    assert presence.sweep_words() is not None
+    assert presence.sweep_words() is not None
+
+
 @pytest.mark.parametrize(
     ("silent_ms", "status"),
     [(0, InstanceStatus.ALIVE), (5_000, InstanceStatus.ALIVE), (5_001, InstanceStatus.SILENT)],

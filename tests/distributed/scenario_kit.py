@@ -2,26 +2,25 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from application.runs.registry import JobRegistry
-from application.scheduling import BackgroundTaskScheduler, RecurrentTaskDescriptor, ScheduledTaskDescriptor
+from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor
+from distributed.checker import Report, check
+from distributed.checker_evidence import Evidence, collect, steps_of
+from distributed.checker_journal import Journal, journaling_control
 from distributed.fleet import PATIENCE_S, Fleet, Line, running_fleet
 from distributed.ledger_jobs import Write, WriteOnce
+from domain.scheduling.policy import SchedulePolicy
 from infrastructure.redis.connection import RedisStore
-from infrastructure.runs.scripts import Retention
-from infrastructure.runs.store import RedisRunStore
-from infrastructure.scheduling.store import RedisJobStore
 from support import wait_until
 
-
-def control_of(store: RedisStore, name: str = "control") -> BackgroundTaskScheduler:
-    """A scheduler that only controls: what an API process has."""
-    runs, schedules = RedisRunStore(store, name, Retention()), RedisJobStore(store, name, Retention())
-    return BackgroundTaskScheduler(JobRegistry([Write, WriteOnce]), schedules, runs, actor=lambda: name)
+JOBS = (Write, WriteOnce)
+VERDICT_S = 20.0
 
 
 class Scenario:
@@ -32,13 +31,22 @@ class Scenario:
         self.namespace = namespace
         self.fleet = fleet
         self.store = RedisStore(url, namespace)
-        self.control = control_of(self.store)
+        self.journal = Journal(fleet.ledger.with_name("journal.jsonl"))
+        self.control = journaling_control(self.store, self.journal, JOBS)
 
     async def recurrent(self, *ids: str, interval_s: float = 0.2, **data: float) -> None:
         """Schedule ``Write`` under each of these ids."""
         for schedule_id in ids:
             await self.control.schedule(
                 RecurrentTaskDescriptor(id=schedule_id, name="Write", interval=interval_s, data=data)
+            )
+
+    async def at_once(self, *ids: str, **data: float) -> None:
+        """Schedule ``Write`` under each of these ids: one fire at once, the next in an hour."""
+        for schedule_id in ids:
+            policy = SchedulePolicy(start=datetime.now(UTC) + timedelta(milliseconds=100))
+            await self.control.schedule(
+                RecurrentTaskDescriptor(id=schedule_id, name="Write", interval=3600, data=data, policy=policy)
             )
 
     async def one_shots(self, *ids: str, **data: float) -> None:
@@ -61,6 +69,12 @@ class Scenario:
 
         await self.until(here, f"{count} instances")
 
+    async def reached(self, phase: str, *job_ids: str) -> None:
+        """Wait until each of these jobs is in the ledger with this phase."""
+        await self.until(
+            lambda: {*job_ids} <= {line.job_id for line in self.fleet.lines(phase)}, f"all of {job_ids} to {phase}"
+        )
+
     async def ended(self, count: int, *job_ids: str, by: int | None = None) -> None:
         """Wait until each of these jobs has so many more ends than now; ``by`` counts one process's only."""
 
@@ -77,6 +91,27 @@ class Scenario:
         """Return the data of all events of a topic so far."""
         entries = await self.store.command.xrange(self.store.key("ev", family))
         return [json.loads(fields["d"]) for _, fields in entries if fields["t"] == topic]
+
+    async def verdict(self, **facts: Any) -> Report:
+        """Return what the checker says of all that was due or queued by now; fail if something stays bad.
+
+        What was due a moment ago may not be over yet, and a look into a store that lives sees parts of different
+        moments: it is asked again, for a while.
+        """
+        seconds, microseconds = await self.store.command.time()
+        until = seconds * 1000 + microseconds // 1000
+        report = Report()
+
+        async def good() -> bool:
+            nonlocal report
+            evidence = await collect(self.store, steps_of(self.fleet.ledger), until, self.journal.lines(), **facts)
+            report = check(_ours(evidence))
+            return report.ok
+
+        with contextlib.suppress(AssertionError):
+            await wait_until(good, "the checker's yes", VERDICT_S)
+        assert report.ok, f"{report.text()}\n{self.fleet.logs()}"
+        return report
 
     async def settled(self, *task_ids: str) -> None:
         """Wait until these one-shots are settled."""
@@ -112,3 +147,15 @@ async def all_end(fleet: Fleet) -> None:
     living = [member for member in fleet.processes if member.poll() is None]
     statuses = await asyncio.gather(*(asyncio.to_thread(fleet.end, member) for member in living))
     assert statuses == [0] * len(living), fleet.logs()
+
+
+def _ours(evidence: Evidence) -> Evidence:
+    """Leave out what the program schedules for itself: its bodies write no ledger."""
+    events = [event for event in evidence.events if not _is_own(event.data.get("job_id", event.data.get("id", "")))]
+    schedules = {task_id: kept for task_id, kept in evidence.schedules.items() if not _is_own(task_id)}
+    open_runs = {run_id: status for run_id, status in evidence.open_runs.items() if not _is_own(run_id)}
+    return dataclasses.replace(evidence, events=events, schedules=schedules, open_runs=open_runs)
+
+
+def _is_own(subject: str) -> bool:
+    return subject.startswith("monitoring-")

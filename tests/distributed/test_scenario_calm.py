@@ -24,7 +24,10 @@ async def test_in_calm_one_two_and_five_processes_run_each_fire_once(
                 return len(new) >= 10 * len(IDS) and {line.pid for line in new} == everybody
 
             await calm.until(all_work, f"each of {size} to work")
+        report = await calm.verdict()
         await all_end(calm.fleet)
+        assert report.crashed_attempts == 0
+        assert set(report.fires) <= {"settled", "skipped", "coalesced"}
         begun = calm.fleet.lines("begin")
         assert set(map(tuple, attempts(begun).values())) == {(1,)}
         assert await calm.events("job", "job.lost") == []

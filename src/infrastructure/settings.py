@@ -28,6 +28,7 @@ from infrastructure.settings_problems import describe
 from infrastructure.settings_sources import Key, read_sources
 
 DAY_S = 86_400.0
+SHORTEST_RENEWAL_S = 0.1
 YEAR_S = 366 * DAY_S
 
 
@@ -170,12 +171,26 @@ class BackgroundJobsSettings(Section):
     engine: Literal["asyncio"] = "asyncio"
     concurrency: Annotated[Count, Field(le=100_000)] = 500
     lease_s: Annotated[Seconds, Field(ge=1, le=300)] = 5.0
+    renewals_per_lease: Annotated[int, BeforeValidator(_no_bool), Field(ge=2, le=100)] = 4
+    batch: Annotated[Count, Field(le=10_000)] = 1_000
+    takeover_limit: Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=1_000)] = 5
     default_timeout_s: Annotated[Seconds, Field(le=30 * DAY_S)] = 300.0
     shutdown_grace_s: Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=3600, allow_inf_nan=False)] = 10.0
     runs_kept_per_schedule: Count = 20
     finished_jobs_kept: Count = 10_000
     finished_jobs_ttl_s: Seconds = DAY_S
     events_kept: Count = 100_000
+
+    @field_validator("renewals_per_lease")
+    @classmethod
+    def _renews_at_ease(cls, renewals: int, info: ValidationInfo) -> int:
+        lease_s = info.data.get("lease_s")
+        if lease_s is not None and lease_s / renewals < SHORTEST_RENEWAL_S:
+            most = int(lease_s / SHORTEST_RENEWAL_S)
+            raise ValueError(
+                f"must be at most {most} with a lease_s of {lease_s:g}: {SHORTEST_RENEWAL_S} s or more apart"
+            )
+        return renewals
 
     @field_validator("engine", mode="before")
     @classmethod

@@ -104,8 +104,18 @@ class Claim:
     token: str
 
 
+class PastAttempt(BaseModel):
+    """An attempt that did not settle its run: it failed and was retried, or its owner was lost."""
+
+    attempt: int
+    instance: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime
+    error: str
+
+
 class RunRecord(BaseModel):
-    """A run as the store shows it."""
+    """A run as the store shows it. ``attempts`` are those before the present one, oldest first, at most twenty."""
 
     run_id: str
     job_id: str
@@ -124,6 +134,7 @@ class RunRecord(BaseModel):
     """Percent, 0..100."""
     message: str | None = None
     parked: str | None = None
+    attempts: list[PastAttempt] = []
 
 
 def lane_of(name: str, version: int) -> str:

@@ -157,6 +157,7 @@ def record(fields: dict[str, str], parked: str | None = None) -> RunRecord:
         progress=float(fields["progress"]) if "progress" in fields else None,
         message=_text(fields.get("message")),
         parked=parked,
+        attempts=json.loads(fields.get("story", "[]")),
     )
 
 

@@ -32,6 +32,17 @@ def retention(settings: BackgroundJobsSettings) -> Retention:
     )
 
 
+def pace(settings: BackgroundJobsSettings) -> Pace:
+    """Return what the settings say about taking, claiming and renewing."""
+    return Pace(
+        lease_ms=round(settings.lease_s * 1000),
+        renewals_per_lease=settings.renewals_per_lease,
+        batch=settings.batch,
+        takeover_limit=settings.takeover_limit,
+        default_timeout_s=settings.default_timeout_s,
+    )
+
+
 def make_scheduler(
     registry: JobRegistry,
     schedules: RedisJobStore,
@@ -69,7 +80,7 @@ def make_engine(
         instance_id,
         registry,
         injector,
-        pace=Pace(lease_ms=round(settings.lease_s * 1000), default_timeout_s=settings.default_timeout_s),
+        pace=pace(settings),
         retention=kept,
         concurrency=settings.concurrency,
         grace_s=settings.shutdown_grace_s,

@@ -85,7 +85,13 @@ class Engine:
         self._settlements = SettlementQueue(self._store, self._instance, self._retention)
         self.runner = JobRunner(self._registry, self._injector, self._settlements, concurrency=self._concurrency)
         self._renewal = Renewal(
-            self._store, self._instance, self.runner, self._pace.lease_ms, self._retention, self._announcement
+            self._store,
+            self._instance,
+            self.runner,
+            self._pace.lease_ms,
+            self._pace.renew_every_s,
+            self._retention,
+            self._announcement,
         )
         self._tick = Tick(
             self._store,

@@ -39,9 +39,15 @@ class Pace:
     """How a tick takes and claims. ``lease_ms`` is also how long a take hides a schedule."""
 
     lease_ms: int = 5_000
+    renewals_per_lease: int = 4
     batch: int = 1_000
     takeover_limit: int = 5
     default_timeout_s: float = 300.0
+
+    @property
+    def renew_every_s(self) -> float:
+        """Return the seconds between two renewals."""
+        return self.lease_ms / self.renewals_per_lease / 1000
 
 
 class Tick:

@@ -1,0 +1,59 @@
+"""The benchmark works: one contestant, ours, for a moment. What it finds is no matter here."""
+
+import json
+import sys
+from asyncio import create_subprocess_exec
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+import pytest
+
+from benchmarks.measuring import Start, expected, percentile, punctuality
+from benchmarks.schedules import parse
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+async def test_quick_run_prints_a_table_and_writes_all_figures(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    command = ["-m", "benchmarks.schedules", "--quick", "--parts", "rates", "--rates", "50", "--json", str(figures)]
+    process = await create_subprocess_exec(sys.executable, *command, cwd=ROOT, stdout=PIPE, stderr=PIPE)
+    printed, progress = await process.communicate()
+    assert process.returncode == 0, progress.decode()
+    assert "| Roundsman | 50 | 50 |" in printed.decode()
+    found = json.loads(figures.read_text())
+    (row,) = found["rates"]
+    assert row["due"] == 50
+    assert row["doubled"] == 0
+    assert row["started_per_s"] > 0
+    assert row["server_cpu_share"] >= 0
+    assert found["machine"]["cores"] >= 1
+
+
+def test_fires_that_did_not_start_are_missed_and_those_that_started_twice_doubled() -> None:
+    fires = expected(base_ms=1_000, schedules=2, interval_ms=100, begin_ms=1_100, end_ms=1_300)
+    assert fires == {(0, 1_100), (0, 1_200), (1, 1_150), (1, 1_250)}
+    starts = [Start(0, 1_100, 1.110), Start(1, 1_150, 1.160), Start(1, 1_150, 1.170), Start(0, 1_000, 1.200)]
+    found = punctuality(starts, fires, 1.1, 1.3)
+    assert (found.due, found.missed, found.doubled) == (4, 2, 1)
+    assert found.started_per_s == pytest.approx(4 / 0.2)
+    assert found.late_p50 == pytest.approx(0.01)
+    assert found.late_max == pytest.approx(0.02)
+    assert not found.sustained
+
+
+@pytest.mark.parametrize(("late", "sustained"), [(0.099, True), (0.101, False)])
+def test_a_rate_is_sustained_when_all_start_and_hardly_any_late(late: float, sustained: bool) -> None:
+    assert punctuality([Start(0, 1_000, 1 + late)], {(0, 1_000)}, 1.0, 2.0).sustained is sustained
+
+
+def test_percentiles_are_values_that_occurred() -> None:
+    assert [percentile(range(1, 101), percent) for percent in (0, 50, 99, 99.9, 100)] == [1, 50, 99, 100, 100]
+
+
+def test_options_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse(["--only", "ours"]).only == ("roundsman",)
+    assert parse(["--quick", "--rates", "7"]).rates == [7]
+    with pytest.raises(SystemExit):
+        parse(["--only", "celery"])
+    assert "invalid choice: 'celery'" in capsys.readouterr().err

@@ -117,7 +117,7 @@ class WorkerMonitoringScheduler:
     async def of(self, worker_ids: Sequence[str]) -> list[Monitoring | None]:
         """Return how each of some workers is monitored, None where it is not."""
         # One after another: a page of workers must not take every connection that there is.
-        found = [(worker_id, await self._schedules.get(job_id(worker_id))) for worker_id in worker_ids]
+        found = [(worker_id, await self._schedules.find(job_id(worker_id))) for worker_id in worker_ids]
         stored = {worker_id: one for worker_id, one in found if one is not None}
         if not stored:
             return [None] * len(worker_ids)
@@ -139,7 +139,7 @@ class WorkerMonitoringScheduler:
         self, worker_id: str, request: MonitoringRequest, before: ScheduleInfo | None
     ) -> RecurrentTaskDescriptor:
         facts: dict[str, Any] = {"id": job_id(worker_id), "name": JOB, "data": {"worker_id": worker_id}}
-        if before is not None:
+        if before is not None and before.descriptor is not None:
             facts["policy"] = before.descriptor.policy
         given = request.model_dump(include={"interval_s", "cron", "timezone"}, exclude_none=True)
         try:
@@ -150,7 +150,8 @@ class WorkerMonitoringScheduler:
 
     def _trigger(self, given: dict[str, Any], before: ScheduleInfo | None) -> dict[str, Any]:
         """Return the trigger that is asked for, else the one there is, else the default."""
-        old = before.descriptor.model_dump(include={"interval", "cron", "timezone"}) if before else {}
+        known = before.descriptor if before else None
+        old = known.model_dump(include={"interval", "cron", "timezone"}) if known else {}
         asked = {name.removesuffix("_s"): value for name, value in given.items()}
         if "interval" in asked or "cron" in asked:
             timezone = asked.get("timezone") or old.get("timezone") or "UTC"

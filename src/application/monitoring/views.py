@@ -49,12 +49,13 @@ class Monitoring(BaseModel):
     @classmethod
     def of(cls, worker_id: str, info: ScheduleInfo) -> "Monitoring":
         """Return what a schedule says of a worker's monitoring."""
+        when = info.descriptor
         return cls(
             job_id=job_id(worker_id),
             worker_id=worker_id,
-            interval_s=info.descriptor.interval,
-            cron=info.descriptor.cron,
-            timezone=info.descriptor.timezone if info.descriptor.cron else None,
+            interval_s=when.interval if when else None,
+            cron=when.cron if when else None,
+            timezone=when.timezone if when and when.cron else None,
             paused=info.paused is not None,
             pause=info.paused,
             status=info.status,

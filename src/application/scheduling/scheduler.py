@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,10 +13,10 @@ from application.runs.store import RunStore
 from application.scheduling import states, views
 from application.scheduling.extra_runs import ExtraRuns
 from application.scheduling.one_shots import OneShots
-from application.scheduling.store import Change, Changed, ScheduleStore, Stored
+from application.scheduling.store import Change, Changed, ScheduleStore, Stored, Unreadable
 from domain.runs.run import RunRecord
 from domain.scheduling.descriptor import RecurrentTaskDescriptor, ScheduledTaskDescriptor
-from domain.scheduling.errors import ChangedMeanwhile, IdTaken, NotResumable, ScheduleNotFound
+from domain.scheduling.errors import ChangedMeanwhile, IdTaken, NotResumable, ScheduleNotFound, WaitsForInstance
 from domain.scheduling.schedule import OneShotInfo, PutResult, ScheduleInfo, ScheduleState, Stopped
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class BackgroundTaskScheduler:
         listed, and cancelled too with ``cancel_running``. Raises ``ScheduleNotFound``.
         """
         for _ in range(TRIES):
-            stored = await self._schedules.get(task_id)
+            stored = await self._schedules.find(task_id)
             if stored is None:
                 return await self._one_shots.stop(task_id, cancel_running)
             why = f"stopped by {by or self._actor()}"
@@ -139,15 +139,18 @@ class BackgroundTaskScheduler:
     async def resume(self, task_id: str, by: str | None = None) -> ScheduleInfo | OneShotInfo:
         """Let what is paused or parked go on: a schedule with its next fire to come, a parked run at once.
 
-        Raises ``NotResumable`` for what neither rests nor has parked runs.
+        Raises ``NotResumable`` for what neither rests nor has parked runs, ``WaitsForInstance`` for what no running
+        instance knows.
         """
         resumed = await self._runs.unpark(task_id)
         stored = await self._schedules.get(task_id)
         if stored is None or (resumed and not stored.state.paused and not stored.state.parked):
             info = await self.get_task_info(task_id)
-            if not resumed:
-                raise NotResumable(id=task_id)
-            return info
+            if resumed:
+                return info
+            if isinstance(info, OneShotInfo) and info.run.parked:
+                raise WaitsForInstance(id=task_id, why=info.run.parked)
+            raise NotResumable(id=task_id)
         event: dict[str, object] = {"by": by or self._actor()}
         return await self._update(task_id, states.resumed, "schedule.resumed", event)
 
@@ -161,7 +164,7 @@ class BackgroundTaskScheduler:
 
     async def get_task_info(self, task_id: str) -> ScheduleInfo | OneShotInfo:
         """Return a schedule, or a one-shot that waits, executes or is still remembered; raises ``ScheduleNotFound``."""
-        stored = await self._schedules.get(task_id)
+        stored = await self._schedules.find(task_id)
         if stored is None:
             return await self._one_shots.info(task_id)
         (info,) = await self._infos([(task_id, stored)])
@@ -171,9 +174,9 @@ class BackgroundTaskScheduler:
         self, *, name: str | None = None, status: str | None = None, limit: int = 50, cursor: str = ""
     ) -> SchedulePage:
         """Return schedules in the order of their ids, those after ``cursor``."""
-        found: list[tuple[str, Stored]] = []
+        found: list[tuple[str, Stored | Unreadable]] = []
         async for schedule_id, stored in self._schedules.scan(cursor):
-            if (name and stored.definition.name != name) or (status and views.standing(stored) != status):
+            if (name and views.name_of(stored) != name) or (status and views.standing(stored) != status):
                 continue
             if len(found) == limit:
                 return SchedulePage(await self._infos(found), found[-1][0])
@@ -186,7 +189,8 @@ class BackgroundTaskScheduler:
 
     async def runs(self, task_id: str) -> list[RunRecord]:
         """Return the runs of a schedule that are not over and the last that are; raises ``ScheduleNotFound``."""
-        await self._found(task_id)
+        if await self._schedules.find(task_id) is None:
+            raise ScheduleNotFound(id=task_id)
         return await self._runs.runs_of(task_id)
 
     async def _put(self, wanted: RecurrentTaskDescriptor, expected: Stored | None = None) -> Scheduled:
@@ -238,13 +242,13 @@ class BackgroundTaskScheduler:
     async def _change(
         self,
         schedule_id: str,
-        before: Stored | None,
+        before: Stored | Unreadable | None,
         after: ScheduleState | None,
         topic: str,
         event: dict[str, object],
         definition: RecurrentTaskDescriptor | None = None,
     ) -> Changed:
-        current = definition or (before.definition if before else None)
+        current = definition or (before.definition if isinstance(before, Stored) else None)
         look = states.look(current, after) if current and after else None
         return await self._schedules.change(
             Change(schedule_id, before, after, topic, {"id": schedule_id, **event}, definition, look)
@@ -269,7 +273,7 @@ class BackgroundTaskScheduler:
         (info,) = await self._infos([(stored.definition.id, stored)])
         return Scheduled(result, info)
 
-    async def _infos(self, found: list[tuple[str, Stored]]) -> list[ScheduleInfo]:
+    async def _infos(self, found: Sequence[tuple[str, Stored | Unreadable]]) -> list[ScheduleInfo]:
         ids = [schedule_id for schedule_id, _ in found]
         statistics = await self._schedules.statistics(ids)
         executing = await self._schedules.executing(ids) if ids else []

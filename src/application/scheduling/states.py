@@ -8,7 +8,7 @@ from application.scheduling.store import Stored
 from application.scheduling.triggers import compile_trigger
 from domain.runs.run import lane_of
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
-from domain.scheduling.errors import InvalidTrigger, NotResumable
+from domain.scheduling.errors import InvalidTrigger, NotResumable, WaitsForInstance
 from domain.scheduling.schedule import Parked, Pause, ScheduleState
 
 
@@ -56,8 +56,10 @@ def parked(stored: Stored, now: int, reason: str, incarnation: str, generation: 
 
 
 def resumed(stored: Stored, now: int) -> ScheduleState:
-    """Return the state that goes on with the next fire to come; raises ``NotResumable``."""
+    """Return the state that goes on with the next fire to come; raises ``NotResumable`` or ``WaitsForInstance``."""
     if not stored.state.paused and not stored.state.parked:
+        if stored.waits is not None:
+            raise WaitsForInstance(id=stored.definition.id, why=stored.waits.reason)
         raise NotResumable(id=stored.definition.id)
     due = _due(stored.definition, stored.state.anchor, now)
     return stored.state.model_copy(update={"paused": None, "parked": None, "due": due})

@@ -20,6 +20,24 @@ class Stored:
     definition: RecurrentTaskDescriptor
     waits: Parked | None = None
 
+    @property
+    def lane(self) -> str:
+        """What an instance must know to take it."""
+        return self.state.lane
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A schedule that another version of the program wrote so that this one cannot read it: it can be seen and stopped.
+
+    ``name`` and ``lane`` are what could be made out; ``lane`` is '' when it could not.
+    """
+
+    text: str
+    name: str
+    lane: str
+    why: str
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -41,7 +59,7 @@ class Change:
     """
 
     id: str
-    before: Stored | None
+    before: Stored | Unreadable | None
     after: ScheduleState | None
     topic: str
     event: dict[str, object]
@@ -75,7 +93,11 @@ class ScheduleStore(Protocol):
         ...
 
     async def get(self, schedule_id: str) -> Stored | None:
-        """Return a schedule, or None."""
+        """Return a schedule, or None; raises ``UnreadableSchedule``."""
+        ...
+
+    async def find(self, schedule_id: str) -> Stored | Unreadable | None:
+        """Return a schedule, also one that cannot be read, or None."""
         ...
 
     async def statistics(self, schedule_ids: list[str]) -> list[Statistics]:
@@ -86,6 +108,6 @@ class ScheduleStore(Protocol):
         """Return the ids of each one's runs that are executing now."""
         ...
 
-    def scan(self, after: str = "") -> AsyncIterator[tuple[str, Stored]]:
+    def scan(self, after: str = "") -> AsyncIterator[tuple[str, Stored | Unreadable]]:
         """Yield the schedules whose ids sort after ``after``, in the order of their ids."""
         ...

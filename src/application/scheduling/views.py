@@ -1,8 +1,11 @@
 """Schedules as people see them, from what is stored."""
 
+from typing import Any
+
 from application.scheduling.compiled import at
-from application.scheduling.store import Statistics, Stored
-from domain.scheduling.schedule import ScheduleCounts, ScheduleInfo, ScheduleState, ScheduleStatus
+from application.scheduling.store import Statistics, Stored, Unreadable
+from domain.scheduling.errors import UnreadableSchedule
+from domain.scheduling.schedule import Parked, ScheduleCounts, ScheduleInfo, ScheduleState, ScheduleStatus
 
 NOTHING = Statistics(ScheduleCounts())
 
@@ -14,16 +17,25 @@ def status(state: ScheduleState) -> ScheduleStatus:
     return ScheduleStatus.PAUSED if state.paused else ScheduleStatus.ACTIVE
 
 
-def standing(stored: Stored) -> ScheduleStatus:
-    """Return how a schedule stands: it is parked too while nobody knows it, unless it rests anyway."""
+def standing(stored: Stored | Unreadable) -> ScheduleStatus:
+    """Return how a schedule stands: parked too while nobody knows it, unless it rests anyway, or nobody can read it."""
+    if isinstance(stored, Unreadable):
+        return ScheduleStatus.PARKED
     found = status(stored.state)
     return ScheduleStatus.PARKED if stored.waits and found is ScheduleStatus.ACTIVE else found
 
 
+def name_of(stored: Stored | Unreadable) -> str:
+    """Return the name of a schedule's background job."""
+    return stored.name if isinstance(stored, Unreadable) else stored.definition.name
+
+
 def schedule(
-    schedule_id: str, stored: Stored, counted: Statistics = NOTHING, running: list[str] | None = None
+    schedule_id: str, stored: Stored | Unreadable, counted: Statistics = NOTHING, running: list[str] | None = None
 ) -> ScheduleInfo:
     """Return what is known of one schedule."""
+    if isinstance(stored, Unreadable):
+        return _unreadable(schedule_id, stored, counted, running)
     state = stored.state
     stands = standing(stored)
     return ScheduleInfo(
@@ -34,12 +46,33 @@ def schedule(
         generation=state.generation,
         created_at=at(int(state.incarnation[:-4], 16)),
         next_fire=at(state.due) if stands is ScheduleStatus.ACTIVE else None,
-        last_fire=None if counted.last_fire is None else at(counted.last_fire),
-        last_outcome=counted.last_outcome,
-        last_error=counted.last_error,
-        last_ended_at=None if counted.last_ended is None else at(counted.last_ended),
-        counts=counted.counts,
-        running=running or [],
+        **_went(counted, running),
         paused=state.paused,
         parked=state.parked or (stored.waits if stands is ScheduleStatus.PARKED else None),
     )
+
+
+def _unreadable(schedule_id: str, found: Unreadable, counted: Statistics, running: list[str] | None) -> ScheduleInfo:
+    return ScheduleInfo(
+        id=schedule_id,
+        name=found.name,
+        descriptor=None,
+        status=ScheduleStatus.PARKED,
+        generation=None,
+        created_at=None,
+        next_fire=None,
+        **_went(counted, running),
+        parked=Parked(reason=str(UnreadableSchedule(id=schedule_id, why=found.why)).replace("\n", " ")),
+    )
+
+
+def _went(counted: Statistics, running: list[str] | None) -> dict[str, Any]:
+    """Return how it went so far."""
+    return {
+        "last_fire": None if counted.last_fire is None else at(counted.last_fire),
+        "last_outcome": counted.last_outcome,
+        "last_error": counted.last_error,
+        "last_ended_at": None if counted.last_ended is None else at(counted.last_ended),
+        "counts": counted.counts,
+        "running": running or [],
+    }

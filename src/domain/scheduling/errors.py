@@ -39,6 +39,19 @@ class NotResumable(RoundsmanError):
     status = 409
 
 
+class WaitsForInstance(RoundsmanError):
+    """'{id}' cannot be resumed by a person: {why}. It goes on by itself as soon as one is there."""
+
+    status = 409
+
+
+class UnreadableSchedule(RoundsmanError):
+    """The schedule '{id}' in the store cannot be read by this version of the program: {why}. It was left as it is. Ask
+    a newer version, or stop it."""
+
+    status = 409
+
+
 class ChangedMeanwhile(RoundsmanError):
     """'{id}' was changed by others {tries} times while this change was made. Try again."""
 

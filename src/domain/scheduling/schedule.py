@@ -20,11 +20,11 @@ class Pause(BaseModel):
 
 
 class Parked(BaseModel):
-    """Why a schedule or a run was set aside, and when."""
+    """Why a schedule or a run was set aside, and when; None: nobody knows when."""
 
     model_config = ConfigDict(frozen=True)
 
-    at: datetime
+    at: datetime | None = None
     reason: str
 
 
@@ -74,14 +74,17 @@ class ScheduleCounts(BaseModel):
 
 
 class ScheduleInfo(BaseModel):
-    """A schedule as everybody may see it."""
+    """A schedule as everybody may see it.
+
+    ``descriptor``, ``generation`` and ``created_at`` are None for one that this version of the program cannot read.
+    """
 
     id: str
     name: str
-    descriptor: RecurrentTaskDescriptor
+    descriptor: RecurrentTaskDescriptor | None
     status: ScheduleStatus
-    generation: int
-    created_at: datetime
+    generation: int | None
+    created_at: datetime | None
     next_fire: datetime | None
     last_fire: datetime | None = None
     last_outcome: str | None = None

@@ -134,7 +134,7 @@ def describe_rest(note: object, now: datetime) -> str | None:
     """Return when, by whom and why a schedule rests."""
     if not isinstance(note, Mapping):
         return shown(note) if note else None
-    parts = [describe_moment(note.get("at"), now)]
+    parts = [describe_moment(note["at"], now)] if note.get("at") else []
     if note.get("by"):
         parts.append(f"by {note['by']}")
     if note.get("reason"):

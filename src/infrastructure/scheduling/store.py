@@ -1,29 +1,21 @@
 """The Redis job store: schedules as JSON, changed by compare-and-set."""
 
 import json
-import logging
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, cast
 
 from pydantic import ValidationError
 
 from application.scheduling.moments import at
-from application.scheduling.store import Change, Changed, Statistics, Stored
-from domain.errors import RoundsmanError
+from application.scheduling.store import Change, Changed, Statistics, Stored, Unreadable
+from domain.runs.payload import describe
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
+from domain.scheduling.errors import UnreadableSchedule
 from domain.scheduling.schedule import Parked, ScheduleCounts, ScheduleState
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.runs.scripts import Retention, source
 
-log = logging.getLogger(__name__)
-
 PAGE = 500
-
-
-class UnreadableSchedule(RoundsmanError):
-    """The schedule '{id}' in the store cannot be read by this version of the program: {why}. It was left as it is."""
-
-    status = 500
 
 
 class RedisJobStore:
@@ -51,7 +43,7 @@ class RedisJobStore:
             before.text if before else "",
             after.dump() if after else "",
             dump_definition(change.definition) if change.definition else "",
-            before.state.lane if before else "",
+            before.lane if before else "",
             after.lane if after else "",
             "" if change.look is None else change.look,
             change.topic,
@@ -64,7 +56,8 @@ class RedisJobStore:
             )
         if verdict == "ok":
             return Changed(done=True, running=tuple(running))
-        current = read(change.id, state, definition) if state else None
+        # Who wanted to remove it asks for it anew.
+        current = read(change.id, state, definition) if state and change.after else None
         return Changed(done=False, current=current, one_shot=verdict == "oneshot")
 
     async def confirm(self) -> None:
@@ -72,14 +65,21 @@ class RedisJobStore:
         await self._store.confirm()
 
     async def get(self, schedule_id: str) -> Stored | None:
-        """Return a schedule, or None; both parts are read in one step."""
+        """Return a schedule, or None."""
+        found = await self.find(schedule_id)
+        if isinstance(found, Unreadable):
+            raise UnreadableSchedule(id=schedule_id, why=found.why)
+        return found
+
+    async def find(self, schedule_id: str) -> Stored | Unreadable | None:
+        """Return a schedule, or None; its parts are read in one step."""
         with store_errors():
             pipe = self._redis.pipeline(transaction=True)
             pipe.hget(self._key("states"), schedule_id)
             pipe.hget(self._key("schedules"), schedule_id)
             pipe.hget(self._key("strays"), schedule_id)
             state, definition, mark = await pipe.execute()
-        return read(schedule_id, state, definition, mark) if state else None
+        return understand(state, definition, mark) if state else None
 
     async def statistics(self, schedule_ids: list[str]) -> list[Statistics]:
         """Return what is counted of each schedule, in the order asked."""
@@ -101,7 +101,7 @@ class RedisJobStore:
             statuses = iter(await pipe.execute())
         return [[run_id for run_id in found if next(statuses) == "running"] for found in members]
 
-    async def scan(self, after: str = "") -> AsyncIterator[tuple[str, Stored]]:
+    async def scan(self, after: str = "") -> AsyncIterator[tuple[str, Stored | Unreadable]]:
         """Yield schedules in the order of their ids, reading them in pages."""
         with store_errors():
             ids = sorted(await cast(Awaitable[list[str]], self._redis.hkeys(self._key("states"))))
@@ -115,8 +115,8 @@ class RedisJobStore:
                 pipe.hmget(self._key("strays"), page)
                 texts = zip(page, *await pipe.execute(), strict=True)
             for schedule_id, state, definition, mark in texts:
-                if state is not None and (found := _readable(schedule_id, state, definition, mark)) is not None:
-                    yield schedule_id, found
+                if state is not None:
+                    yield schedule_id, understand(state, definition, mark)
 
 
 def dump_definition(definition: RecurrentTaskDescriptor) -> str:
@@ -124,22 +124,33 @@ def dump_definition(definition: RecurrentTaskDescriptor) -> str:
     return json.dumps(definition.model_dump(mode="json", exclude_none=True), sort_keys=True, separators=(",", ":"))
 
 
-def read(schedule_id: str, state: str, definition: str, mark: str | None = None) -> Stored:
+def read(schedule_id: str, state: str, definition: str | None) -> Stored:
     """Return what the texts say; raise ``UnreadableSchedule`` when this version does not understand them."""
+    found = understand(state, definition)
+    if isinstance(found, Unreadable):
+        raise UnreadableSchedule(id=schedule_id, why=found.why)
+    return found
+
+
+def understand(state: str, definition: str | None, mark: str | None = None) -> Stored | Unreadable:
+    """Return what the texts say, or what can be made out of texts that another version of the program wrote."""
     try:
         known = ScheduleState.model_validate_json(state)
-        return Stored(state, known, RecurrentTaskDescriptor.model_validate_json(definition), _waits(known, mark))
-    except (ValidationError, TypeError) as error:
-        raise UnreadableSchedule(id=schedule_id, why=str(error).splitlines()[0]) from error
+        return Stored(state, known, RecurrentTaskDescriptor.model_validate_json(definition or ""), _waits(known, mark))
+    except ValidationError as error:
+        lane = _made_out(state, "lane")
+        name = _made_out(definition or "", "name") or lane.rpartition("@")[0] or "?"
+        return Unreadable(state, name, lane, describe(error))
 
 
-def _readable(schedule_id: str, state: str, definition: str, mark: str | None) -> Stored | None:
-    """Return a schedule for a list, which one that this version does not understand must not break: that is logged."""
+def _made_out(text: str, field: str) -> str:
+    """Return a text of a JSON object that may be anything; '' when there is none."""
     try:
-        return read(schedule_id, state, definition, mark)
-    except UnreadableSchedule as error:
-        log.error("left out of the list: %s", error)  # noqa: TRY400 - the traceback says no more
-        return None
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    value = found.get(field) if isinstance(found, dict) else None
+    return value if isinstance(value, str) else ""
 
 
 def _waits(state: ScheduleState, mark: str | None) -> Parked | None:

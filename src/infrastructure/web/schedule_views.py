@@ -8,12 +8,14 @@ from pydantic import BaseModel, Field
 from application.scheduling.compiled import at, milliseconds
 from application.scheduling.planning import look_at
 from domain.runs.run import RunRecord
+from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.policy import SchedulePolicy
 from domain.scheduling.schedule import Parked, Pause, ScheduleCounts, ScheduleInfo, ScheduleStatus
 from infrastructure.web.json_models import example
 from infrastructure.web.lists import Page
 from infrastructure.web.schedule_requests import CRON, POLICY, REQUEST
 
+UNREADABLE = "Null if it was written by another version of the program, so that this one cannot read it."
 RUN_ID = "nightly-report@19aaa2f8cc00b51.1795500000000"
 COUNTS = {"fired": 12, "skipped": 1, "missed": 0, "succeeded": 11, "failed": 1, "cancelled": 0, "retried": 2, "lost": 0}
 SCHEDULE: dict[str, Any] = {
@@ -77,12 +79,12 @@ class ScheduleView(BaseModel):
 
     id: str
     name: str = Field(description="The background job that it runs.")
-    data: dict[str, Any]
-    trigger: IntervalView | CronView
-    policy: SchedulePolicy
+    data: dict[str, Any] | None = Field(description=f"The job's data. {UNREADABLE}")
+    trigger: IntervalView | CronView | None = Field(description=f"When it fires. {UNREADABLE}")
+    policy: SchedulePolicy | None = Field(description=f"What happens around the trigger. {UNREADABLE}")
     status: ScheduleStatus
-    generation: int = Field(description="Grows with every change of the definition.")
-    created_at: datetime
+    generation: int | None = Field(description=f"Grows with every change of the definition. {UNREADABLE}")
+    created_at: datetime | None = Field(description=f"When it was made. {UNREADABLE}")
     next_fire: datetime | None = Field(description="The next due time; null while it is paused or parked.")
     next_run_time: datetime | None = Field(description="When that fire is taken: its due time plus its jitter.")
     last_fire: datetime | None
@@ -98,18 +100,19 @@ class ScheduleView(BaseModel):
     def of(cls, info: ScheduleInfo) -> "ScheduleView":
         """Return a schedule as it is shown."""
         descriptor = info.descriptor
-        trigger: IntervalView | CronView
-        if descriptor.interval is not None:
-            trigger = IntervalView(interval_s=descriptor.interval)
-        else:
-            trigger = CronView(cron=descriptor.cron or "", timezone=descriptor.timezone)
         return cls(
             **{name: getattr(info, name) for name in cls.model_fields.keys() & ScheduleInfo.model_fields.keys()},
-            data=descriptor.data,
-            trigger=trigger,
-            policy=descriptor.policy,
+            data=descriptor.data if descriptor else None,
+            trigger=_trigger(descriptor) if descriptor else None,
+            policy=descriptor.policy if descriptor else None,
             next_run_time=next_run_time(info),
         )
+
+
+def _trigger(descriptor: RecurrentTaskDescriptor) -> IntervalView | CronView:
+    if descriptor.interval is not None:
+        return IntervalView(interval_s=descriptor.interval)
+    return CronView(cron=descriptor.cron or "", timezone=descriptor.timezone)
 
 
 class ScheduleList(Page[ScheduleView]):
@@ -153,6 +156,6 @@ class RunsStarted(BaseModel):
 
 def next_run_time(info: ScheduleInfo) -> datetime | None:
     """Return when the next fire of a schedule is taken, with its jitter."""
-    if info.next_fire is None:
+    if info.next_fire is None or info.descriptor is None:
         return None
     return at(look_at(info.id, milliseconds(info.next_fire), info.descriptor.policy))

@@ -13,6 +13,8 @@ from domain.scheduling.errors import (
     NotResumable,
     ScheduleBusy,
     ScheduleNotFound,
+    UnreadableSchedule,
+    WaitsForInstance,
 )
 from domain.scheduling.schedule import PutResult, ScheduleInfo, ScheduleStatus
 from infrastructure.web.access import OPERATOR, VIEWER, actor
@@ -38,6 +40,8 @@ Cursor = Annotated[
 CancelRunning = Annotated[bool, Query(description="Cancel the runs too that are executing.")]
 
 NOT_FOUND = ScheduleNotFound(id="nightly-report")
+WAITS = WaitsForInstance(id="nightly-report", why="no running instance knows 'Report' in version 2")
+UNREADABLE = UnreadableSchedule(id="nightly-report", why="policy.overlap: Input should be a valid string")
 CHANGED = ChangedMeanwhile(id="nightly-report", tries=10)
 NO_JOB = UnknownJob(name="Raport", hint="Did you mean Report?")
 BAD_DATA = InvalidData(
@@ -54,7 +58,7 @@ BAD_TRIGGER = InvalidTrigger(id="nightly-report", why="it would never fire (agai
     dependencies=OPERATOR,
     responses={
         200: {"model": ScheduleView, "description": "It was there: changed to this, or the same already."},
-        **problems(IdTaken(id="nightly-report", what="a one-shot"), CHANGED, NO_JOB, BAD_DATA, BAD_TRIGGER),
+        **problems(IdTaken(id="nightly-report", what="a one-shot"), CHANGED, UNREADABLE, NO_JOB, BAD_DATA, BAD_TRIGGER),
     },
 )
 async def put_schedule(
@@ -95,7 +99,7 @@ async def get_schedule(schedule_id: ScheduleId, services: FromServices) -> Sched
     "/{id}",
     summary="Change a schedule",
     dependencies=OPERATOR,
-    responses=problems(NOT_FOUND, CHANGED, BAD_DATA, BAD_TRIGGER),
+    responses=problems(NOT_FOUND, CHANGED, UNREADABLE, BAD_DATA, BAD_TRIGGER),
 )
 async def change_schedule(schedule_id: ScheduleId, patch: SchedulePatch, services: FromServices) -> ScheduleView:
     """Change what is named and keep the rest. The rhythm begins anew only if the trigger changed; a pause stays."""
@@ -117,7 +121,12 @@ async def stop_schedule(
     return StopView.model_validate(stopped.model_dump())
 
 
-@router.post("/{id}/pause", summary="Pause a schedule", dependencies=OPERATOR, responses=problems(NOT_FOUND, CHANGED))
+@router.post(
+    "/{id}/pause",
+    summary="Pause a schedule",
+    dependencies=OPERATOR,
+    responses=problems(NOT_FOUND, CHANGED, UNREADABLE),
+)
 async def pause_schedule(
     schedule_id: ScheduleId, services: FromServices, wanted: PauseRequest | None = None
 ) -> ScheduleView:
@@ -130,7 +139,7 @@ async def pause_schedule(
     "/{id}/resume",
     summary="Resume a schedule",
     dependencies=OPERATOR,
-    responses=problems(NOT_FOUND, NotResumable(id="nightly-report"), CHANGED),
+    responses=problems(NOT_FOUND, NotResumable(id="nightly-report"), WAITS, CHANGED, UNREADABLE),
 )
 async def resume_schedule(schedule_id: ScheduleId, services: FromServices) -> ScheduleView:
     """Let a paused or parked schedule go on with its next fire; what fell into the rest is not caught up."""
@@ -144,7 +153,10 @@ async def resume_schedule(schedule_id: ScheduleId, services: FromServices) -> Sc
     response_description="The run is in the store; it starts as soon as an instance has room.",
     dependencies=OPERATOR,
     responses=problems(
-        NOT_FOUND, ScheduleBusy(id="nightly-report", running="nightly-report@1.now.2", overlap="skip"), CHANGED
+        NOT_FOUND,
+        ScheduleBusy(id="nightly-report", running="nightly-report@1.now.2", overlap="skip"),
+        CHANGED,
+        UNREADABLE,
     ),
 )
 async def run_schedule(schedule_id: ScheduleId, services: FromServices) -> RunStarted:
@@ -159,7 +171,10 @@ async def run_schedule(schedule_id: ScheduleId, services: FromServices) -> RunSt
     response_description="The runs are in the store; they execute one after another.",
     dependencies=OPERATOR,
     responses=problems(
-        NOT_FOUND, CHANGED, BackfillRefused(id="nightly-report", why="more than 1000 fires lie in that time")
+        NOT_FOUND,
+        CHANGED,
+        UNREADABLE,
+        BackfillRefused(id="nightly-report", why="more than 1000 fires lie in that time"),
     ),
 )
 async def backfill_schedule(schedule_id: ScheduleId, wanted: BackfillRequest, services: FromServices) -> RunsStarted:

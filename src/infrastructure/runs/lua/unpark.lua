@@ -1,9 +1,11 @@
 -- unpark: let parked runs go on.
 -- ARGV: instance, job id
--- Reply: the runs that go on
+-- Reply: the runs that go on; what waits for an instance that knows it goes on by itself
 local resumed = {}
 for _, id in ipairs(redis.call('SMEMBERS', PREFIX .. 'active:' .. ARGV[2])) do
-  if redis.call('HDEL', PREFIX .. 'parked', id) == 1 then
+  local why = redis.call('HGET', PREFIX .. 'parked', id)
+  if why and not string.find(why, '^no running instance knows ') then
+    redis.call('HDEL', PREFIX .. 'parked', id)
     local run = load(id)
     if run and run.status == 'queued' then
       redis.call('HDEL', run_key(id), 'takeovers')

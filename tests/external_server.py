@@ -78,7 +78,7 @@ class ExternalServer:
     def _answers(self) -> bool:
         try:
             return bool(self.tell("PING"))
+        except redis.AuthenticationError:
+            return True
         except redis.ConnectionError:  # a LOADING server is one of these, too
             return False
-        except redis.ResponseError:  # it asks for a password
-            return True

@@ -16,8 +16,11 @@ from application.scheduling.scheduler import BackgroundTaskScheduler, Scheduled
 from domain.errors import RoundsmanError
 from domain.scheduling.errors import NotStarted
 from infrastructure.container import OWN_JOB_MODULES, RootContainer, load_containers
+from infrastructure.key_types import KEY_TYPES
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.redis.embedded import EmbeddedValkey
+from infrastructure.redis.patience import open_patiently
+from infrastructure.redis.watch import StoreCondition, StoreWatch
 from infrastructure.runs.injection import ContainerInjector
 from infrastructure.runs.layout import check_layout
 from infrastructure.runs.presence import ClockOffset, Stopwatch
@@ -56,6 +59,7 @@ class Program:
         self._user_containers = load_containers(settings.background_jobs.containers)
         self._embedded: EmbeddedValkey | None = None
         self._store: RedisStore | None = None
+        self._watch: StoreWatch | None = None
         self._container: RootContainer | None = None
         self._host: Host | None = None
 
@@ -75,8 +79,9 @@ class Program:
                 )
                 await self._embedded.start()
             self._store = self._new_store()
-            await self._store.open()
+            await open_patiently(self._store, self.settings.store.start_timeout_s)
             await check_layout(self._store)
+            self._watch = StoreWatch(self._store, KEY_TYPES, self._begin_anew)
             self._container = self._compose(self._store)
         except BaseException:
             await self.close()
@@ -168,13 +173,21 @@ class Program:
 
     def _services(self) -> list[HostedService]:
         container = self.container
-        services: list[HostedService] = [container.events(), container.scheduling.scheduler()]
+        assert self._watch is not None  # noqa: S101 - the program is open
+        services: list[HostedService] = [self._watch, container.events(), container.scheduling.scheduler()]
         if self.executes:
             monitoring = container.monitoring
             services += [monitoring.sender(), monitoring.handler(), monitoring.seed()]
         else:
             services.append(container.scheduling.announcer())
         return services
+
+    async def _begin_anew(self) -> None:
+        """Write into a store that has lost its data what the program itself needs there."""
+        container = self.container
+        await check_layout(container.store())
+        if self.executes:
+            await container.monitoring.seed().start()
 
     async def _schedule_alone(self, descriptor: Descriptor) -> Scheduled:
         """Schedule on an event loop of the caller's, with connections that live as long as this call."""
@@ -204,7 +217,17 @@ class Program:
         clock.note(took_s, ended, now)
         ahead_s = clock.seconds or 0.0
         wrong = f"this host's clock is {ahead_s:+.1f} s off the store's" if abs(ahead_s) > CLOCK_WRONG_S else ""
-        return Finding(detail=wrong, facts={"answered_in_s": round(took_s, 4), "clock_offset_s": ahead_s})
+        known = self._watch.condition if self._watch else StoreCondition()
+        return Finding(
+            HealthStatus.DEGRADED if known.troubles else HealthStatus.OK,
+            "; ".join(filter(None, [*known.troubles, wrong])),
+            {
+                "answered_in_s": round(took_s, 4),
+                "clock_offset_s": ahead_s,
+                "durability": self.settings.store.durability,
+                **known.facts,
+            },
+        )
 
     async def _check_events(self) -> Finding:
         troubles = self.container.events().troubles

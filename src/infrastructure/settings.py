@@ -34,7 +34,9 @@ YEAR_S = 366 * DAY_S
 
 class InvalidSettings(RoundsmanError):
     """The settings are not valid:
+
     {problems}
+
     Nothing was started. settings.toml explains every key."""
 
     status = 500
@@ -138,6 +140,7 @@ class StoreSettings(Section):
     redis_url: SecretStr = SecretStr("")
     namespace: str = "roundsman"
     durability: Literal["memory", "disk"] = "memory"
+    start_timeout_s: Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=3_600, allow_inf_nan=False)] = 30.0
 
     @model_validator(mode="before")
     @classmethod

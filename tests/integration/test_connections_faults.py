@@ -8,7 +8,7 @@ import redis
 import redis.asyncio
 from redis import exceptions
 
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailable, StrangeKey
 from fault_proxy import FaultProxy
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.redis.embedded import EmbeddedValkey
@@ -164,7 +164,15 @@ def test_trouble_of_the_server_is_store_unavailable(error: Exception) -> None:
     assert failure.value.__cause__ is error
 
 
-@pytest.mark.parametrize("error", [exceptions.ResponseError("WRONGTYPE"), exceptions.DataError("x"), ValueError("x")])
+@pytest.mark.parametrize("error", [exceptions.ResponseError("ERR x"), exceptions.DataError("x"), ValueError("x")])
 def test_mistakes_of_the_caller_are_not(error: Exception) -> None:
     with pytest.raises(type(error)), store_errors():
         raise error
+
+
+def test_a_key_of_another_type_is_told_as_what_it_is() -> None:
+    said = "WRONGTYPE Operation against a key holding the wrong kind of value script: 1f, on @user_script:9."
+    with pytest.raises(StrangeKey, match=r"Health, and the log,\s+name the key") as failure, store_errors():
+        raise exceptions.ResponseError(said)
+    assert failure.value.status == 503
+    assert not isinstance(failure.value, StoreUnavailable), "waiting does not mend it"

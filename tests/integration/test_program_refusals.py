@@ -1,4 +1,4 @@
-"""What prevents the start: one readable message, exit status 1, nothing left behind. ``check`` finds it beforehand."""
+"""What prevents the start: a readable message, exit status 1 (5: no store), nothing left; ``check`` finds it before."""
 
 import logging
 import socket
@@ -155,7 +155,7 @@ def test_a_data_directory_that_cannot_be(tmp_path: Path, name: str) -> None:
     file, directory = tmp_path / "file", tmp_path / name
     file.write_text("mine")
     said = refusal("run", ROUNDSMAN_DATA_DIR=str(directory))
-    assert said.startswith(f"Error: The data directory {directory} cannot be used: ")
+    assert said.startswith(f"Error: The data directory {directory} cannot be made: {file} is a file. Move that away")
     assert "Traceback" not in said
     assert file.read_text() == "mine"
 
@@ -172,7 +172,10 @@ def test_a_port_that_is_taken_ends_the_embedded_server_again(tmp_path: Path) -> 
 def test_a_redis_that_is_not_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as bound:
         port = bound.getsockname()[1]
-    said = refusal("run", ROUNDSMAN_STORE__REDIS_URL=f"redis://:hush@127.0.0.1:{port}")
+    url = f"redis://:hush@127.0.0.1:{port}"
+    found = start(ROUNDSMAN_STORE__REDIS_URL=url, ROUNDSMAN_STORE__START_TIMEOUT_S="0")
+    said = found.err
+    assert (found.status, found.out) == (5, "")
     assert said.startswith(f"Error: No Redis can be reached at 127.0.0.1:{port}: ")
     assert "Traceback" not in said
     assert "hush" not in said

@@ -39,7 +39,8 @@ class RoundsmanGroup(TyperGroup):
         except CliError as error:
             return _report(error.problem, str(error), as_json)
         except RoundsmanError as error:
-            return _report(_plain(type(error).__name__, str(error), FAILED), str(error), as_json)
+            status = error.exit_status
+            return _report(_plain(type(error).__name__, str(error), status), str(error), as_json)
         except typer.TyperException as error:
             return _usage(error, as_json)
         except typer.Abort:

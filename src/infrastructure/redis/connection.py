@@ -14,7 +14,7 @@ from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 
-from domain.errors import NotConfirmedOnDisk, StoreFull, StoreUnavailable
+from domain.errors import NotConfirmedOnDisk, StoreFull, StoreUnavailable, StrangeKey
 from infrastructure.redis import server_check
 from infrastructure.redis.disk import PATIENCE_S, DiskConfirmation
 from infrastructure.redis.errors import DiskNotConfirmed, StoreError
@@ -116,6 +116,11 @@ class RedisStore:
         for client in (self.command, self.blocking, self._confirming):
             await client.aclose()
 
+    async def reconnect(self) -> None:
+        """Cut all connections, so that the next commands ask anew where the server is; those under way fail."""
+        for client in (self.command, self.blocking, self._confirming):
+            await client.connection_pool.disconnect(inuse_connections=True)
+
     async def acknowledged(self, script: AsyncScript, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script whose caller is told yes; return its reply when that is as durable as was chosen.
 
@@ -182,6 +187,9 @@ def store_errors() -> Iterator[None]:
     except exceptions.OutOfMemoryError as error:
         raise StoreFull(why=str(error)) from error
     except exceptions.ResponseError as error:
-        if error_code(error) in TEMPORARY:
+        code = error_code(error)
+        if code in TEMPORARY:
             raise StoreUnavailable(why=str(error)) from error
+        if code == "WRONGTYPE":
+            raise StrangeKey(why=str(error)) from error
         raise

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from infrastructure.redis.errors import DataDirectoryInUse, DataDirectoryUnusable
+from infrastructure.redis.errors import DataDirectoryInUse, DataDirectoryIsFile, DataDirectoryUnusable
 
 LOCK_POLL_S = 0.02
 OWNER_PATIENCE_S = 1.0
@@ -108,6 +108,10 @@ class DataDirectory:
             self.log.replace(self.log.with_suffix(".log.1"))
 
     def _unusable(self, error: OSError) -> DataDirectoryUnusable:
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            for path in (self.path, *self.path.parents):
+                if path.exists() and not path.is_dir():
+                    return DataDirectoryIsFile(data_dir=self.data_dir, file=path)
         return DataDirectoryUnusable(data_dir=self.data_dir, why=error.strerror or str(error))
 
 

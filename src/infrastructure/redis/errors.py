@@ -19,6 +19,11 @@ class DataDirectoryUnusable(StoreError):
     mend that, or choose another one (setting data_dir, or ROUNDSMAN_DATA_DIR)."""
 
 
+class DataDirectoryIsFile(DataDirectoryUnusable):
+    """The data directory {data_dir} cannot be made: {file} is a file. Move that away, or choose another directory
+    (setting data_dir, or ROUNDSMAN_DATA_DIR)."""
+
+
 class NoServerBinary(StoreError):
     """There is no embedded Valkey for this platform ({platform}): {why}. Run a Redis 7.0 or a Valkey 7.2, or newer, and
     name it in the setting store.redis_url (ROUNDSMAN_STORE__REDIS_URL)."""
@@ -48,8 +53,15 @@ class InvalidNamespace(StoreError):
     status = 422
 
 
-class StoreUnreachable(StoreError):
-    """No Redis can be reached at {address}: {why}. Start it, or mend the setting store.redis_url."""
+class StoreAway(StoreError):
+    """The store cannot be used yet; time may mend that."""
+
+    exit_status = 5
+
+
+class StoreUnreachable(StoreAway):
+    """No Redis can be reached at {address}: {why}. Start it, or mend the setting store.redis_url
+    (ROUNDSMAN_STORE__REDIS_URL); without one the program brings its own."""
 
 
 class StorePasswordRequired(StoreError):
@@ -79,15 +91,15 @@ class StoreIsCluster(StoreError):
     """The Redis at {address} runs in cluster mode, which is not supported yet: use a server without it."""
 
 
-class StoreIsReplica(StoreError):
+class StoreIsReplica(StoreAway):
     """The Redis at {address} is a read-only replica: name the primary in the setting store.redis_url."""
 
 
-class StoreLoading(StoreError):
+class StoreLoading(StoreAway):
     """The Redis at {address} is still loading its data: start again when it has finished."""
 
 
-class StoreTakesNoMore(StoreError):
+class StoreTakesNoMore(StoreAway):
     """The Redis at {address} takes no more connections. Raise its setting maxclients; a process of this program uses
     up to 200."""
 

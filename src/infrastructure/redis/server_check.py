@@ -69,6 +69,32 @@ def keeps_little(info: Info, saves: str | None) -> str:
     return f"it has no append-only file, and {how} that outlives a restart: set appendonly yes"
 
 
+def cannot_write(info: Info) -> str:
+    """Return what is wrong when the server cannot write its log, and therefore refuses all writes."""
+    if info.get("aof_last_write_status", "ok") == "ok":
+        return ""
+    return "it cannot write its append-only file, and refuses writes until it can: is its disk full?"
+
+
+def is_replica(info: Info) -> str:
+    """Return what is wrong when the server takes no writes because it follows another one."""
+    if info.get("role", "master") == "master":
+        return ""
+    return "it is a read-only replica; the program connects again and again until the address leads to the primary"
+
+
+def facts(info: Info) -> dict[str, Any]:
+    """Return what health shows of the server."""
+    return {
+        "server": server_name(info),
+        "append_only_file": bool(info.get("aof_enabled", 0)),
+        "memory_used_bytes": info.get("used_memory"),
+        "memory_limit_bytes": info.get("maxmemory") or None,
+        "connections": info.get("connected_clients"),
+        "connections_limit": info.get("maxclients"),
+    }
+
+
 def refusal(error: Exception, address: str, prefix: str) -> errors.StoreError:
     """Say in this program's words why the server cannot be used."""
     if isinstance(error.__cause__, exceptions.RedisError):

@@ -49,6 +49,7 @@ class RedisJobStore:
             change.topic,
             json.dumps(change.event),
             str(change.event.get("why", "")),
+            change.definition.policy.overlap_limit if change.definition else "",
         ]
         with store_errors():
             verdict, state, definition, running = await self._store.acknowledged(

@@ -122,10 +122,22 @@ local function make_ready(id, lane, order)
   redis.call('ZADD', PREFIX .. 'ready:' .. lane, order, id)
 end
 
--- Let the next waiting run of a schedule go, as one has just left its place.
+-- Count the runs of a schedule that have a place: all that are not over and do not wait for others.
+local function places_taken(job)
+  local taken = 0
+  for _, id in ipairs(redis.call('SMEMBERS', PREFIX .. 'active:' .. job)) do
+    local run = redis.call('HMGET', run_key(id), 'status', 'held')
+    if run[1] and not run[2] and not ended[id] then taken = taken + 1 end
+  end
+  return taken
+end
+
+-- Let the next waiting run of a schedule go, if there is a place: the limit may be lower than when the last one went.
 local function release_next(job)
-  local id = redis.call('LPOP', PREFIX .. 'backlog:' .. job)
-  if not id then return 0 end
+  local backlog = PREFIX .. 'backlog:' .. job
+  if redis.call('EXISTS', backlog) == 0 then return 0 end
+  if places_taken(job) >= tonumber(redis.call('HGET', PREFIX .. 'limits', job) or 1) then return 0 end
+  local id = redis.call('LPOP', backlog)
   redis.call('HDEL', run_key(id), 'held')
   local lane = redis.call('HGET', run_key(id), 'lane')
   if not lane then return 0 end

@@ -1,6 +1,6 @@
 -- submit: make one run that a person or a program asked for: a one-shot, a run now, a backfill.
 -- ARGV: instance, run id, job id, lane, reason, tag, spec, data, corr, trace, due_ms ('' = now), overlap limit,
---       expected state of the schedule ('' for a one-shot)
+--       state of the schedule ('' for a one-shot): its fires may have moved on since, its definition may not
 -- Reply: { 'created' | 'unchanged' | 'changed' | 'taken' | 'busy' | 'stale', status, executing runs }
 local id, job, lane, reason = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local tag, spec, data, corr, trace = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
@@ -41,7 +41,16 @@ if reason == 'one_shot' then return one_shot() end
 
 local known = redis.call('HGET', run_key(id), 'status')
 if known then return { 'unchanged', known, {} } end
-if redis.call('HGET', PREFIX .. 'states', job) ~= expected then return { 'stale', '', {} } end
+
+local function is_defined_as(text)
+  local current = redis.call('HGET', PREFIX .. 'states', job)
+  if not current then return false end
+  local incarnation, generation = identity(current)
+  local wanted_incarnation, wanted_generation = identity(text)
+  return incarnation == wanted_incarnation and generation == wanted_generation
+end
+
+if not is_defined_as(expected) then return { 'stale', '', {} } end
 
 -- Return what is running, and how many places are taken: a retry that waits keeps its place.
 local function survey()

@@ -1,11 +1,37 @@
--- change: make, change, pause, resume, park or remove one schedule, if its state is still the expected one.
+-- change: make, change, pause, resume, park or remove one schedule, if its state is still the expected one. A removal asks
+-- only whether it is the same incarnation: whatever came between, it wins.
 -- ARGV: instance, id, expected state ('' = none), new state ('' = remove), definition ('' = keep), old lane ('' = none),
---       lane, look ('' = not due), topic, event data, why
--- Reply: { 'ok' | 'stale', current state, current definition, executing runs }
+--       lane, look ('' = not due), topic, event data, why, overlap limit ('' = keep)
+-- Reply: { 'ok' | 'stale' | 'oneshot', current state, current definition, executing runs }
 local id, expected, state, definition = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local old_lane, lane, look, topic, data, why = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local old_lane, lane, look, topic, data, why, limit = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
+local HOLD_STILL_MS = 5000
 local current = redis.call('HGET', PREFIX .. 'states', id) or ''
-if current ~= expected then
+
+-- A state without what a fire changes in it, and without the mark below.
+local function but_for_fires(text)
+  return (string.gsub(string.gsub(text, '"due":%d+', '', 1), ' $', ''))
+end
+
+-- A schedule that fires faster than its caller can read and write would refuse every change. So when only fires came
+-- between, it holds still for the next try: the space makes the commit of a fire that is being planned match no more,
+-- and no other is taken meanwhile. What is due then is late, and not lost.
+local function hold_still()
+  local due = PREFIX .. 'due:' .. old_lane
+  if expected == '' or but_for_fires(current) ~= but_for_fires(expected) then return end
+  if string.sub(current, -1) == ' ' or not redis.call('ZSCORE', due, id) then return end
+  current = current .. ' '
+  redis.call('HSET', PREFIX .. 'states', id, current)
+  redis.call('ZADD', due, 'GT', int(NOW + HOLD_STILL_MS), id)
+end
+
+local function is_expected()
+  if state ~= '' or current == '' or expected == '' then return current == expected end
+  return identity(current) == identity(expected)
+end
+
+if not is_expected() then
+  hold_still()
   return { 'stale', current, redis.call('HGET', PREFIX .. 'schedules', id) or '', {} }
 end
 if expected == '' and redis.call('ZSCORE', PREFIX .. 'oneshots', id) then
@@ -13,13 +39,15 @@ if expected == '' and redis.call('ZSCORE', PREFIX .. 'oneshots', id) then
 end
 local running = {}
 if state == '' then
-  remove(id, old_lane)
+  local _, _, known_lane = identity(current)
+  remove(id, known_lane ~= '' and known_lane or old_lane)
   running = cancel_waiting(id, why)
 else
   if old_lane ~= '' and old_lane ~= lane then redis.call('ZREM', PREFIX .. 'due:' .. old_lane, id) end
   if definition ~= '' then redis.call('HSET', PREFIX .. 'schedules', id, definition) end
   write(id, state, lane, look)
   redis.call('SADD', PREFIX .. 'lanes', lane)
+  if limit ~= '' then keep_limit(id, tonumber(limit)) end
 end
 emit(topic, data)
 redis.call('PUBLISH', PREFIX .. 'wake', 'due')

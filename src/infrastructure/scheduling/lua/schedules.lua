@@ -1,4 +1,12 @@
--- Changing a schedule: the state is compared as a whole string, so whoever changes it has seen it.
+-- Changing a schedule: the state is compared as a whole string, so whoever changes it has seen it. Of what is in it, Lua
+-- reads who it is and writes nothing: cjson would round and reorder.
+
+-- Return incarnation, generation and lane; one that another version wrote so that it cannot be read is told by its text.
+local function identity(state)
+  local readable, facts = pcall(cjson.decode, state)
+  if not readable or type(facts) ~= 'table' or not facts.incarnation then return state, '', '' end
+  return facts.incarnation, int(facts.generation or 0), facts.lane or ''
+end
 
 -- Cancel the runs of a job that no instance is executing; return the executing ones, which may end but not retry.
 local function cancel_waiting(job, why)
@@ -30,6 +38,7 @@ local function remove(id, lane)
   redis.call('HDEL', PREFIX .. 'schedules', id)
   redis.call('HDEL', PREFIX .. 'states', id)
   redis.call('HDEL', PREFIX .. 'stats', id)
+  redis.call('HDEL', PREFIX .. 'limits', id)
   stats_of[id] = false
   redis.call('DEL', PREFIX .. 'history:' .. id)
 end
@@ -42,4 +51,16 @@ local function write(id, state, lane, look)
   else
     redis.call('ZADD', PREFIX .. 'due:' .. lane, look, id)
   end
+end
+
+-- Note how many runs of a schedule may be out at once, and let so many go. Most schedules allow one: that is not noted.
+local function keep_limit(id, limit)
+  if limit > 1 then
+    redis.call('HSET', PREFIX .. 'limits', id, limit)
+  else
+    redis.call('HDEL', PREFIX .. 'limits', id)
+  end
+  local ready = 0
+  while release_next(id) > 0 do ready = ready + 1 end
+  if ready > 0 then redis.call('PUBLISH', PREFIX .. 'wake', 'ready') end
 end

@@ -42,6 +42,8 @@ class Member(subprocess.Popen[bytes]):
     """One process of a fleet; what it says goes into ``log``."""
 
     log: Path
+    dismissed = False
+    """Whether it was killed or asked to end: any other end is a failure."""
 
     def freeze(self) -> None:
         """Stop it where it stands."""
@@ -103,13 +105,15 @@ class Fleet:
         self.processes.append(member)
         return member
 
-    def kill(self, process: "subprocess.Popen[bytes]") -> None:
+    def kill(self, process: Member) -> None:
         """End a process without any last word."""
+        process.dismissed = True
         process.kill()
         process.wait()
 
-    def end(self, process: "subprocess.Popen[bytes]") -> int:
+    def end(self, process: Member) -> int:
         """Ask a process to end and return its exit status."""
+        process.dismissed = True
         process.send_signal(signal.SIGTERM)
         return process.wait(PATIENCE_S)
 
@@ -124,6 +128,10 @@ class Fleet:
     def logs(self) -> str:
         """Return what all processes said."""
         return "\n".join(f"--- {member.log.stem} ({member.pid}):\n{member.said}" for member in self.processes)
+
+    def fallen(self) -> list[Member]:
+        """Return the processes that ended though nobody asked them to."""
+        return [member for member in self.processes if not member.dismissed and member.poll() is not None]
 
     def close(self) -> None:
         """Kill what is left."""

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import dataclasses
+import inspect
 import json
+import math
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,14 +15,14 @@ from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescrip
 from distributed.checker import Report, check
 from distributed.checker_evidence import Evidence, collect, steps_of
 from distributed.checker_journal import Journal, journaling_control
-from distributed.fleet import PATIENCE_S, Fleet, Line, running_fleet
+from distributed.fleet import PATIENCE_S, Fleet, Line, Member, running_fleet
 from distributed.ledger_jobs import Write, WriteOnce
+from domain.runs.run import TERMINAL
 from domain.scheduling.policy import SchedulePolicy
 from infrastructure.redis.connection import RedisStore
 from support import wait_until
 
 JOBS = (Write, WriteOnce)
-VERDICT_S = 20.0
 
 
 class Scenario:
@@ -55,9 +57,15 @@ class Scenario:
             await self.control.schedule(ScheduledTaskDescriptor(id=task_id, name="WriteOnce", data=data))
 
     async def until(self, condition: Callable[[], Any], what: str) -> Any:
-        """Wait for a condition, plain or async; show what the processes said if it does not come."""
+        """Wait for a condition, plain or async; show what the processes said if it does not come, or if one falls."""
+
+        async def met() -> Any:
+            assert not self.fleet.fallen(), "a process ended by itself"
+            value = condition()
+            return await value if inspect.isawaitable(value) else value
+
         try:
-            return await wait_until(condition, what, PATIENCE_S)
+            return await wait_until(met, what, PATIENCE_S)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.fleet.logs()}") from error
 
@@ -75,16 +83,23 @@ class Scenario:
             lambda: {*job_ids} <= {line.job_id for line in self.fleet.lines(phase)}, f"all of {job_ids} to {phase}"
         )
 
-    async def ended(self, count: int, *job_ids: str, by: int | None = None) -> None:
-        """Wait until each of these jobs has so many more ends than now; ``by`` counts one process's only."""
+    async def ended(self, count: int, *job_ids: str) -> None:
+        """Wait until each of these jobs has so many more ends than now."""
 
         def counted(job_id: str) -> int:
-            lines = self.fleet.lines("end")
-            return sum(line.job_id == job_id and by in (None, line.pid) for line in lines)
+            return sum(line.job_id == job_id for line in self.fleet.lines("end"))
 
         goals = {job_id: counted(job_id) + count for job_id in job_ids}
         await self.until(
             lambda: all(counted(job_id) >= goal for job_id, goal in goals.items()), f"{count} more runs of {job_ids}"
+        )
+
+    async def work(self, *members: Member) -> None:
+        """Wait until each of these processes has ended a run from now on."""
+        known = len(self.fleet.lines("end"))
+        pids = {member.pid for member in members}
+        await self.until(
+            lambda: pids <= {line.pid for line in self.fleet.lines("end")[known:]}, f"processes {pids} to work"
         )
 
     async def events(self, family: str, topic: str) -> list[dict[str, Any]]:
@@ -93,25 +108,30 @@ class Scenario:
         return [json.loads(fields["d"]) for _, fields in entries if fields["t"] == topic]
 
     async def verdict(self, **facts: Any) -> Report:
-        """Return what the checker says of all that was due or queued by now; fail if something stays bad.
+        """End all processes when what is due by now is over, and return what the checker says, which must be good.
 
-        What was due a moment ago may not be over yet, and a look into a store that lives sees parts of different
-        moments: it is asked again, for a while.
+        Nothing moves any more when it looks: ledger, streams and store then belong to one moment.
         """
         seconds, microseconds = await self.store.command.time()
         until = seconds * 1000 + microseconds // 1000
-        report = Report()
-
-        async def good() -> bool:
-            nonlocal report
-            evidence = await collect(self.store, steps_of(self.fleet.ledger), until, self.journal.lines(), **facts)
-            report = check(_ours(evidence))
-            return report.ok
-
-        with contextlib.suppress(AssertionError):
-            await wait_until(good, "the checker's yes", VERDICT_S)
+        await self.until(lambda: self._is_over(until), "what was due to be over")
+        await all_end(self.fleet)
+        evidence = await collect(self.store, steps_of(self.fleet.ledger), until, self.journal.lines(), **facts)
+        report = check(_ours(evidence))
         assert report.ok, f"{report.text()}\n{self.fleet.logs()}"
         return report
+
+    async def _is_over(self, until: int) -> bool:
+        if await self.control.list_one_shots(1):
+            return False
+        schedules = [info for info in (await self.control.list_tasks(limit=1000)).items if not _is_own(info.id)]
+        if any(info.status == "active" and _ms(info.next_fire) <= until for info in schedules):
+            return False
+        records = [record for info in schedules for record in await self.control.runs(info.id)]
+        return not any(
+            record.status not in TERMINAL and (record.reason != "fire" or _ms(record.fire_time) <= until)
+            for record in records
+        )
 
     async def settled(self, *task_ids: str) -> None:
         """Wait until these one-shots are settled."""
@@ -155,6 +175,10 @@ def _ours(evidence: Evidence) -> Evidence:
     schedules = {task_id: kept for task_id, kept in evidence.schedules.items() if not _is_own(task_id)}
     open_runs = {run_id: status for run_id, status in evidence.open_runs.items() if not _is_own(run_id)}
     return dataclasses.replace(evidence, events=events, schedules=schedules, open_runs=open_runs)
+
+
+def _ms(moment: datetime | None) -> float:
+    return moment.timestamp() * 1000 if moment else math.inf
 
 
 def _is_own(subject: str) -> bool:

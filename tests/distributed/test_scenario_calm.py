@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from distributed.scenario_kit import all_end, attempts, scenario
+from distributed.scenario_kit import attempts, scenario
 
 IDS = [f"s{n}" for n in range(10)]
 
@@ -16,16 +16,9 @@ async def test_in_calm_one_two_and_five_processes_run_each_fire_once(
             while len(calm.fleet.processes) < size:
                 calm.fleet.start()
             await calm.joined(size)
-            before = len(calm.fleet.lines("end"))
-            everybody = {member.pid for member in calm.fleet.processes}
-
-            def all_work(before: int = before, everybody: set[int] = everybody) -> bool:
-                new = calm.fleet.lines("end")[before:]
-                return len(new) >= 10 * len(IDS) and {line.pid for line in new} == everybody
-
-            await calm.until(all_work, f"each of {size} to work")
+            await calm.work(*calm.fleet.processes)
+            await calm.ended(5, *IDS)
         report = await calm.verdict()
-        await all_end(calm.fleet)
         assert report.crashed_attempts == 0
         assert set(report.fires) <= {"settled", "skipped", "coalesced"}
         begun = calm.fleet.lines("begin")

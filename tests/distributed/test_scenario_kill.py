@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from application.scheduling import ScheduledTaskDescriptor
-from distributed.scenario_kit import all_end, attempts, scenario
+from distributed.scenario_kit import attempts, scenario
 
 ONCE = [f"o{n}" for n in range(10)]
 HELD = [f"h{n}" for n in range(10)]
@@ -30,7 +30,6 @@ async def test_what_a_killed_process_had_in_flight_runs_again_elsewhere_and_none
         await run.reached("end", *in_flight)
         await run.ended(3, *RHYTHM)
         await run.verdict()
-        await all_end(run.fleet)
 
         lost = {event["run_id"] for event in await run.events("job", "job.lost")}
         begun = attempts(run.fleet.lines("begin"))
@@ -55,12 +54,11 @@ async def test_a_frozen_process_that_thaws_changes_nothing_any_more(
         records = [(await run.control.get_task_info(task_id)).run for task_id in ONCE]  # type: ignore[union-attr]
         frozen.thaw()
         await run.until(lambda: frozen.said.count("was lost") >= len(ONCE), "the thawed process to hear of it")
-        await run.ended(3, *RHYTHM, by=frozen.pid)
+        await run.work(frozen, other)
         ends = [line for line in run.fleet.lines("end") if line.job_id in ONCE]
         assert {(line.pid, line.attempt) for line in ends} == {(other.pid, 2)}
         assert [(await run.control.get_task_info(task_id)).run for task_id in ONCE] == records  # type: ignore[union-attr]
         await run.verdict()
-        await all_end(run.fleet)
 
 
 async def test_fires_follow_the_time_of_the_store_not_that_of_a_process(
@@ -74,11 +72,9 @@ async def test_fires_follow_the_time_of_the_store_not_that_of_a_process(
         await run.joined(2)
         soon = datetime.now(UTC) + timedelta(seconds=1)
         await run.control.schedule(ScheduledTaskDescriptor(id="soon", name="WriteOnce", scheduled_at=soon))
-        for member in (ahead, behind):
-            await run.ended(3, *RHYTHM, by=member.pid)
+        await run.work(ahead, behind)
         await run.reached("end", "long", "soon")
         await run.verdict()
-        await all_end(run.fleet)
 
         lines = run.fleet.lines("begin")
         assert set(map(tuple, attempts(lines).values())) == {(1,)}

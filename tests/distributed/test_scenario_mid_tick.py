@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from distributed.fleet import Member
-from distributed.scenario_kit import Scenario, all_end, attempts, scenario
+from distributed.scenario_kit import Scenario, attempts, scenario
 from distributed.trap_proxy import Moment, Trap, TrapProxy
 from infrastructure.redis.embedded import EmbeddedValkey
 
@@ -68,7 +68,6 @@ async def test_one_fire_survives_a_death_between_any_two_steps_of_the_tick(
         run.fleet.start()
         await run.ended(5, *PAIR)
         await run.verdict()
-        await all_end(run.fleet)
         begun = attempts(run.fleet.lines("begin"))
         assert begun[fire] == [2, 3]
         assert Counter(run_id for run_id, _ in await told(run, "job.succeeded")) == Counter(begun.keys())
@@ -96,7 +95,6 @@ async def test_a_commit_that_comes_too_late_changes_nothing(
         await run.until(committed.sprung.is_set, "the late commit")
         await run.ended(3, "tock")
         await run.verdict()
-        await all_end(run.fleet)
 
         assert set(map(tuple, attempts(run.fleet.lines("begin")).values())) == {(1,)}
         queued = Counter(event["run_id"] for event in await run.events("job", "job.queued"))

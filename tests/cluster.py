@@ -62,7 +62,7 @@ class Instance:
             registry, self.schedules, self.runs, engine=engine, actor=lambda: instance_id
         )
         self.engine.park = self.scheduler.park
-        facts = {"role": "api", "version": "1", "host": "h", "pid": 1, "started_at": "2026-11-22T08:00:00Z"}
+        facts = {"role": "api", "version": "1", "host": "h", "pid": 1}
         self.announcer = Announcer(self.store, instance_id, lease_ms, retention, lambda: facts) if announces else None
         self.bus = BackgroundTasksBus(self.scheduler)
 

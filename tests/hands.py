@@ -45,7 +45,7 @@ class Hands:
         return list(self.call("renew", lease_ms, *args)[1])
 
     def announce(self, lease_ms: int = 60_000, lanes: Sequence[str] = LANES) -> str:
-        facts = {"host": "h", "pid": 1, "role": "all", "version": "1", "started_at": 1, "claimed": 0, "lanes": lanes}
+        facts = {"host": "h", "pid": 1, "role": "all", "version": "1", "claimed": 0, "lanes": lanes}
         presence = Presence(self.id, lease_ms, lambda: facts)
         return str(self.call("announce", *presence.words()[1:])[0])
 

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from infrastructure.runs.layout import LAYOUT
@@ -58,15 +59,24 @@ class Presence:
         self.clock = ClockOffset()
         self._lease_ms = lease_ms
         self._describe = describe
+        self._created = time.time()
+        self._started_at = ""
         self._layout = LAYOUT
         self._until_sweep = 0
         self._insists = True
 
     def words(self) -> list[Any]:
         """Return the arguments of announce.lua."""
-        facts = {"id": self.instance_id, **self._describe()}
+        facts = {"id": self.instance_id, **self._describe(), "started_at": self._begun()}
         facts |= {"lease_ms": self._lease_ms, "clock_offset_s": self.clock.seconds}
         return [self.instance_id, self._lease_ms, json.dumps(facts), LAYOUT]
+
+    def _begun(self) -> str:
+        """Return when this instance began, by the store's clock as the first look showed it."""
+        if not self._started_at:
+            moment = datetime.fromtimestamp(self._created - (self.clock.seconds or 0.0), UTC)
+            self._started_at = moment.isoformat(timespec="milliseconds")
+        return self._started_at
 
     def sweep_words(self) -> list[Any] | None:
         """Return the arguments of sweep.lua, once a lease and as long as there is more to do; else None."""

@@ -3,7 +3,6 @@
 import os
 import platform
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from dependency_injector import containers, providers
@@ -92,7 +91,7 @@ def make_announcer(
     store: RedisStore, instance_id: str, settings: BackgroundJobsSettings, kept: Retention, facts: dict[str, str]
 ) -> Announcer:
     """Return what announces a process that executes nothing, not started."""
-    known = {**facts, "host": platform.node(), "pid": os.getpid(), "started_at": datetime.now(UTC).isoformat()}
+    known = {**facts, "host": platform.node(), "pid": os.getpid()}
     return Announcer(store, instance_id, round(settings.lease_s * 1000), kept, lambda: known)
 
 

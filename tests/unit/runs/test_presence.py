@@ -2,7 +2,9 @@
 
 import json
 import logging
+import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
@@ -53,7 +55,12 @@ def test_what_is_announced_names_the_lease_and_the_offset_and_begins_with_the_id
     instance, lease, text, layout = presence.words()
     assert (instance, lease, layout) == ("i1", 4_000, LAYOUT)
     assert text.startswith('{"id": "i1"'), "the script adds members in front"
-    assert json.loads(text) == {"id": "i1", "role": "api", "claimed": 0, "lease_ms": 4_000, "clock_offset_s": 2.0}
+    facts = json.loads(text)
+    began = datetime.fromisoformat(facts.pop("started_at")).timestamp()
+    assert facts == {"id": "i1", "role": "api", "claimed": 0, "lease_ms": 4_000, "clock_offset_s": 2.0}
+    assert -60 < began - (time.time() - 2.0) < 0.1, "it began by the store's clock"
+    presence.clock.note(0.0, 100.0, (8, 0))
+    assert json.loads(presence.words()[2])["started_at"] == json.loads(text)["started_at"]
     assert presence.period_s == 1.0
 
 

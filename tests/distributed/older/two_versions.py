@@ -1,0 +1,27 @@
+"""The job module of an older program; the newer one lies beside it, under the same name."""
+
+from ledger_jobs import Container, Ledger
+
+from application.scheduling import Injected, JobContext, RecurrentBackgroundJob, ScheduledBackgroundJob, backgroundjob
+
+__all__ = ["Container", "Count", "CountOnce"]
+
+
+@backgroundjob(task_type="recurrent")
+class Count(RecurrentBackgroundJob):
+    """Write down each run."""
+
+    ledger: Injected[Ledger]
+
+    async def run_every(self, ctx: JobContext) -> None:
+        self.ledger.write("older", ctx)
+
+
+@backgroundjob(task_type="scheduled")
+class CountOnce(ScheduledBackgroundJob):
+    """Write down the one run."""
+
+    ledger: Injected[Ledger]
+
+    async def run_at(self, ctx: JobContext) -> None:
+        self.ledger.write("older", ctx)

@@ -21,7 +21,7 @@ async def find_strange_keys(store: RedisStore, key_types: Mapping[str, str]) -> 
     start = len(store.prefix) + 1
     while True:
         cursor, keys = await store.command.scan(cursor, match=f"{store.prefix}:*", count=PAGE)
-        wanted = {key: kind for key in keys if (kind := _kind(key[start:], key_types))}
+        wanted = {key: kind for key in keys if (kind := kind_of(key[start:], key_types))}
         pipe = store.command.pipeline(transaction=False)
         for key in wanted:
             pipe.type(key)
@@ -32,6 +32,7 @@ async def find_strange_keys(store: RedisStore, key_types: Mapping[str, str]) -> 
             return tuple(found[:SHOWN])
 
 
-def _kind(name: str, key_types: Mapping[str, str]) -> str | None:
+def kind_of(name: str, key_types: Mapping[str, str]) -> str | None:
+    """Return the type that a key of this name should have, or None for a name that is nobody's business."""
     families = (name[: end + 1] for end, letter in enumerate(name) if letter == ":")
     return next((key_types[known] for known in (name, *families) if known in key_types), None)

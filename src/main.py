@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infrastructure.cli.app import create_cli
-from infrastructure.cli.errors import INTERRUPTED
+from infrastructure.cli.errors import INTERRUPTED, RUNS_LEFT
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 OPTIONS = {("server", "host"): "--host", ("server", "port"): "--port", ("data_dir",): "--data-dir"}
 """Settings that the command line overrides, and how its user knows them."""
-CANCEL_AGAIN_S = 2.0
-"""Longer than what was begun needs to clean up."""
 
 
 def create_app(settings: "Settings | None" = None) -> "FastAPI":
@@ -136,8 +134,11 @@ def _ending_at_once() -> Iterator[None]:
 
 
 async def _run(program: "Program") -> int:
+    from application.tasks import end_task
+
     asked, insisted = asyncio.Event(), asyncio.Event()
     _on_signals(asked, insisted)
+    listening = asyncio.create_task(_drain(program, asked, insisted))
     try:
         # Opening takes the data directory: a second program ends here, before it looks at the port.
         if await _unless(asked, program.open()):
@@ -147,7 +148,16 @@ async def _run(program: "Program") -> int:
                 await _serve(program, asked, insisted)
     finally:
         await program.stop()
-    return 0
+        await end_task(listening)
+    return RUNS_LEFT if program.unsettled else 0
+
+
+async def _drain(program: "Program", asked: asyncio.Event, insisted: asyncio.Event) -> None:
+    """Tell the program of both signals at once, whatever it is doing."""
+    await asked.wait()
+    program.refuse_work()
+    await insisted.wait()
+    program.hurry()
 
 
 async def _execute(program: "Program", asked: asyncio.Event) -> None:
@@ -191,14 +201,17 @@ def _on_signals(asked: asyncio.Event, insisted: asyncio.Event) -> None:
 
 
 async def _unless(asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Do ``work``, or give it up when asked to end; return whether it is done. Raises what it raises."""
+    """Do ``work``, or give it up when asked to end; return whether it is done. Raises what it raises.
+
+    It is cancelled once: what it has begun may take its time to end, as jobs that execute already do.
+    """
     working, asking = asyncio.create_task(work), asyncio.create_task(asked.wait())
     await asyncio.wait([working, asking], return_when=asyncio.FIRST_COMPLETED)
     asking.cancel()
     gave_up = not working.done()
-    while not working.done():
-        working.cancel()  # again and again: one cancel can get lost below redis-py
-        await asyncio.wait([working], timeout=CANCEL_AGAIN_S)
+    if gave_up:
+        working.cancel()
+        await asyncio.wait([working])
     if not working.cancelled():
         working.result()
     return not gave_up

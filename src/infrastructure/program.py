@@ -62,6 +62,8 @@ class Program:
         self._watch: StoreWatch | None = None
         self._container: RootContainer | None = None
         self._host: Host | None = None
+        self.unsettled = 0
+        """Runs of which the store did not hear the end when the program stopped."""
 
     @property
     def executes(self) -> bool:
@@ -100,6 +102,16 @@ class Program:
             raise
         self._host = host
 
+    def refuse_work(self) -> None:
+        """Claim nothing from now on; to be followed by ``stop``."""
+        if self.executes and self._container is not None:
+            self._container.scheduling.engine().refuse_work()
+
+    def hurry(self) -> None:
+        """Let ``stop`` wait no longer for running jobs: they are cancelled, and given to other processes."""
+        if self.executes and self._container is not None:
+            self._container.scheduling.engine().hurry()
+
     async def stop(self) -> None:
         """Stop the services, last first, and close; twice is fine."""
         host, self._host = self._host, None
@@ -109,6 +121,8 @@ class Program:
 
     async def close(self) -> None:
         """Disconnect and end the embedded server."""
+        if self.executes and self._container is not None:
+            self.unsettled = self._container.scheduling.engine().unsettled
         self._container = None
         store, self._store = self._store, None
         if store is not None:

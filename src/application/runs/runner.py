@@ -14,6 +14,7 @@ from application.runs.injection import Injector
 from application.runs.registry import JobRegistry
 from application.runs.store import Settlements
 from application.runs.threads import BodyThreads
+from application.tasks import end_task
 from domain.runs.outcome import Cancelled, Failed, Lost, Outcome, Released, Retry, Succeeded, Terminated
 from domain.runs.run import Claim
 
@@ -117,8 +118,8 @@ class JobRunner:
         else:
             self._end(execution, Lost(why))
 
-    async def drain(self, grace_s: float) -> None:
-        """Let running bodies end for ``grace_s`` seconds, then cancel them and give their runs back.
+    async def drain(self, grace_s: float, hurry: asyncio.Event | None = None) -> None:
+        """Let bodies end for ``grace_s`` seconds, or until ``hurry``, then cancel them and give their runs back.
 
         Returns when every held claim is finished: at the latest ``clean_up_s`` after the grace. A body that came to
         its end in that time counts.
@@ -126,10 +127,10 @@ class JobRunner:
         for claim in list(self.held.values()):
             if self._execution(claim) is None and claim not in self._settling:
                 self._finish(claim, Released(started=False))
-        await self._wait(grace_s)
+        await self._wait(grace_s, hurry or asyncio.Event())
         for execution in list(self._executing.values()):
             self._end(execution, Released(started=True))
-        await self._wait(self._clean_up_s)  # by then each has ended, or was left behind
+        await self._wait(self._clean_up_s, asyncio.Event())  # by then each has ended, or was left behind
         await asyncio.sleep(0)  # whoever ended in the last moment is finished by its callback
 
     def forget(self, claims: Iterable[Claim]) -> None:
@@ -224,10 +225,18 @@ class JobRunner:
             self._settling.add(claim)
             self._settlements.add(claim, outcome)
 
-    async def _wait(self, timeout_s: float) -> None:
+    async def _wait(self, timeout_s: float, cut_short: asyncio.Event) -> None:
+        """Wait until all bodies have ended, for ``timeout_s`` seconds at most, or until somebody cuts it short."""
         tasks = [execution.task for execution in self._executing.values()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=timeout_s)
+        if not tasks:
+            return
+        ended = asyncio.create_task(asyncio.wait(tasks, timeout=timeout_s))
+        cut = asyncio.create_task(cut_short.wait())
+        try:
+            await asyncio.wait([ended, cut], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end_task(ended)
+            await end_task(cut)
 
 
 def _reason(ending: Outcome) -> str:

@@ -128,6 +128,10 @@ def _run_command(run: Callable[..., int]) -> Callable[..., None]:
 
         Settings come from settings.toml and ROUNDSMAN_SECTION__KEY variables; the options below win over both.
 
+        The first signal drains: nothing new is claimed, running jobs get background_jobs.shutdown_grace_s, the rest
+        goes to other processes at once. A second one cuts the grace short. Exit status 0: every run is settled or given
+        back; 6: the store did not answer, and what was running lapses and runs again elsewhere; 1: it could not start.
+
         \b
         Examples:
           roundsman run

@@ -9,6 +9,8 @@ from typing import Any
 from domain.errors import RoundsmanError
 
 FAILED, USAGE, NOT_FOUND, REFUSED, UNREACHABLE = 1, 2, 3, 4, 5
+RUNS_LEFT = 6
+"""``run`` ended, but the store did not hear what became of some runs: others take them over when their leases end."""
 INTERRUPTED = 130
 
 

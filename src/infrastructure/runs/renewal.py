@@ -153,7 +153,8 @@ class Renewal:
     def _say_goodbye(self) -> None:
         try:
             with store_errors():
-                self._leave(keys=[self._prefix], args=[self._instance])
+                if not self._down:  # else it would be one more timeout, and others find out by themselves
+                    self._leave(keys=[self._prefix], args=[self._instance])
         except StoreUnavailable as error:
             log.warning("this instance leaves without saying so: %s", error)
         self._client.close()

@@ -69,7 +69,7 @@ class SettlementQueue:
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
-            log.exception("%d outcomes could not be settled: others will take these runs over", len(self._outcomes))
+            log.error("the store does not answer: not all outcomes could be settled, and these runs will run again")  # noqa: TRY400
         if self._reporter is not None:
             self._reporter.cancel()
         await end_task(self._task)

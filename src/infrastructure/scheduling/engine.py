@@ -71,7 +71,10 @@ class Engine:
         self._grace_s = grace_s
         self._facts = {"id": instance_id, "role": role, "version": version, "host": platform.node(), "pid": os.getpid()}
         self._draining = False
+        self._hurried = asyncio.Event()
         self._started = False
+        self.unsettled = 0
+        """Runs that the last stop could neither settle nor give back: they lapse, and others take them over."""
         self._parking: set[asyncio.Task[None]] = set()
         self.park: Callable[[str, str, str, int], Any] = _no_park
 
@@ -81,6 +84,7 @@ class Engine:
             return
         self._injector.check(self._registry.definitions.values())
         self._draining = False
+        self._hurried.clear()
         self._facts["started_at"] = datetime.now(UTC).isoformat()
         self._settlements = SettlementQueue(self._store, self._instance, self._retention)
         self.runner = JobRunner(self._registry, self._injector, self._settlements, concurrency=self._concurrency)
@@ -118,6 +122,14 @@ class Engine:
             await self.stop()
             raise
 
+    def refuse_work(self) -> None:
+        """Claim nothing from now on: the process is about to stop. Bodies go on."""
+        self._draining = True
+
+    def hurry(self) -> None:
+        """Let ``stop`` wait no longer for running bodies; before it or while it waits."""
+        self._hurried.set()
+
     async def stop(self) -> None:
         """Drain: claim nothing more, let bodies end, give the rest back, settle it all. Twice is fine."""
         if not self._started:
@@ -129,8 +141,9 @@ class Engine:
             await asyncio.to_thread(self._scheduler.shutdown)
         self._tick.close()
         await asyncio.sleep(0)  # what the last tick handed over begins, and is drained like the rest
-        await self.runner.drain(self._grace_s)
+        await self.runner.drain(self._grace_s, self._hurried)
         await self._settlements.stop()
+        self.unsettled = len(self.runner.held)
         await asyncio.gather(*self._parking, return_exceptions=True)
         await self._renewal.stop()
 

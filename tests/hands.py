@@ -42,12 +42,14 @@ class Hands:
 
     def renew(self, *claims: Claim, lease_ms: int = 60_000) -> list[str]:
         args = [part for claim in claims for part in (claim.spec.run_id, claim.lane, claim.token)]
-        return list(self.call("renew", lease_ms, *args)[1])
+        return list(self.call("renew", *self.words(lease_ms), *args)[3])
 
     def announce(self, lease_ms: int = 60_000, lanes: Sequence[str] = LANES) -> str:
+        return str(self.call("announce", *self.words(lease_ms, lanes))[2][0])
+
+    def words(self, lease_ms: int, lanes: Sequence[str] = LANES) -> list[Any]:
         facts = {"host": "h", "pid": 1, "role": "all", "version": "1", "claimed": 0, "lanes": lanes}
-        presence = Presence(self.id, lease_ms, lambda: facts)
-        return str(self.call("announce", *presence.words()[1:])[0])
+        return Presence(self.id, lease_ms, lambda: facts).words()[1:]
 
     def take(self, hide_ms: int = 60_000) -> list[Any]:
         return list(self.call("take", hide_ms, 100, *LANES)[2])

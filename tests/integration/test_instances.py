@@ -237,7 +237,10 @@ async def test_an_instance_goes_on_beside_an_announcement_that_fails(
     one = await cluster.start(lease_ms=1_000)
     await shown_as(cluster, "i1", InstanceStatus.ALIVE)
     await cluster.redis.command.set(cluster.redis.key("beats"), "what is no zset")
-    await wait_until(lambda: "an announcement failed" in caplog.text)
+    await wait_until(lambda: "cannot be announced" in caplog.text)
     await one.bus.schedule_task(RecurrentTaskDescriptor(id="s", name="Note", interval=0.05))
     await wait_until(lambda: len(cluster.ledger.of("s")) > 2)
+    assert caplog.text.count("cannot be announced") == 1
+    assert one.engine.condition().running
     await cluster.redis.command.delete(cluster.redis.key("beats"))
+    await shown_as(cluster, "i1", InstanceStatus.ALIVE)

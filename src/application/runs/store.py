@@ -79,7 +79,7 @@ class RunStore(Protocol):
         ...
 
     async def queue_stats(self, lanes: Sequence[str]) -> QueueStats:
-        """Count the runs of ``lanes`` and of those that any instance executes."""
+        """Count the runs of ``lanes`` and of all that anybody ever scheduled, known to a running instance or not."""
         ...
 
 

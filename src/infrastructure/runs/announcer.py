@@ -32,7 +32,6 @@ class Announcer:
         retention: Retention,
         describe: Callable[[], dict[str, Any]],
     ) -> None:
-        self._redis = store.command
         self._prefix = f"{store.prefix}:"
         self._announce, self._sweep, self._leave = (
             store.command.register_script(source(name, retention)) for name in ("announce", "sweep", "leave")
@@ -75,9 +74,7 @@ class Announcer:
     async def _announce_once(self) -> None:
         watch = Stopwatch()
         with store_errors():
-            now = await self._redis.time()
-            self.presence.clock.note(*watch.read(), now)
-            self.presence.heard(await self._announce(keys=[self._prefix], args=self.presence.words()))
+            self.presence.heard(watch, await self._announce(keys=[self._prefix], args=self.presence.words()))
             self._down = False
             if (words := self.presence.sweep_words()) is not None:
                 self.presence.swept(await self._sweep(keys=[self._prefix], args=words))

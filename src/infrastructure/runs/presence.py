@@ -62,11 +62,12 @@ class Presence:
         self._created = time.time()
         self._started_at = ""
         self._layout = LAYOUT
+        self._is_unheard = False
         self._until_sweep = 0
         self._insists = True
 
     def words(self) -> list[Any]:
-        """Return the arguments of announce.lua."""
+        """Return the arguments of announce.lua, and the first ones of renew.lua."""
         facts = {"id": self.instance_id, **self._describe(), "started_at": self._begun()}
         facts |= {"lease_ms": self._lease_ms, "clock_offset_s": self.clock.seconds}
         return [self.instance_id, self._lease_ms, json.dumps(facts), LAYOUT]
@@ -90,9 +91,19 @@ class Presence:
         self._insists = bool(more)
         self._until_sweep = 0 if more else ANNOUNCEMENTS_PER_LEASE - 1
 
-    def heard(self, reply: Sequence[Any]) -> None:
-        """Take the reply of announce.lua; what is wrong is logged when it begins."""
-        standing, layout = reply[0], int(reply[1])
+    def heard(self, watch: Stopwatch, reply: Sequence[Any]) -> None:
+        """Take a reply of announce.lua or renew.lua; what is wrong is logged when it begins."""
+        seconds, microseconds, said, *_ = reply
+        self.clock.note(*watch.read(), (int(seconds), int(microseconds)))
+        if isinstance(said, str):
+            if not self._is_unheard:
+                log.error("this instance renews its leases, but cannot be announced: %s", said)
+            self._is_unheard = True
+            return
+        self._is_unheard = False
+        self._understand(said[0], int(said[1]))
+
+    def _understand(self, standing: str, layout: int) -> None:
         if standing == "back":
             log.warning(
                 "this instance was declared gone, as nothing was heard of it for ten leases; it has joined again, and "

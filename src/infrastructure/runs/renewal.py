@@ -26,9 +26,9 @@ GIVEN_BACK = 10**9
 class Renewal:
     """Keep what this instance holds, however busy its event loop is.
 
-    Every ``renew_every_s`` seconds it renews all runs, then announces the instance: ``announcement`` returns its facts.
-    Runs that turn out to be lost are revoked on the loop. ``loop_blocked`` is true while the loop does not
-    turn: nothing new is claimed then, and what was claimed and has not begun is given back to the others.
+    Every ``renew_every_s`` seconds one call renews all runs and announces the instance: ``announcement`` returns its
+    facts. Runs that turn out to be lost are revoked on the loop. ``loop_blocked`` is true while the loop does not turn:
+    nothing new is claimed then, and what was claimed and has not begun is given back to the others.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class Renewal:
         self._lease_ms = lease_ms
         self._renew_every_s = renew_every_s
         self.presence = Presence(instance_id, lease_ms, lambda: {**announcement(), "loop_blocked": self.loop_blocked})
-        self._renew, self._announce, self._sweep, self._leave = (
-            self._client.register_script(source(name, retention)) for name in ("renew", "announce", "sweep", "leave")
+        self._renew, self._sweep, self._leave = (
+            self._client.register_script(source(name, retention)) for name in ("renew", "sweep", "leave")
         )
         self._settle = self._client.register_script(source("settle", retention))
         self._given_back = 0
@@ -86,18 +86,20 @@ class Renewal:
                 continue
             due = time.monotonic() + self._renew_every_s
             self._renew_once()
-            if not self._down:
-                self._announce_once()
+            if time.monotonic() < due:  # a store that is slow is for renewals alone
+                self._sweep_once()
         self._say_goodbye()
 
     def _renew_once(self) -> None:
-        args: list[Any] = [self._instance, self._lease_ms]
+        args = self.presence.words()
         claims = list(self._runner.held.values())
         for claim in claims:
             args.extend([claim.spec.run_id, claim.lane, claim.token])
         try:
             with store_errors():
-                _, lost = self._renew(keys=[self._prefix], args=args)
+                watch = Stopwatch()
+                reply = self._renew(keys=[self._prefix], args=args)
+            self.presence.heard(watch, reply)
         except StoreUnavailable as error:
             if not self._down:
                 log.warning("leases cannot be renewed now: %s", error)
@@ -107,23 +109,21 @@ class Renewal:
             log.exception("a renewal failed")
             return
         self._down = False
-        if lost and self._loop is not None:
+        if (lost := reply[3]) and self._loop is not None:
             gone = frozenset(lost)
             self._loop.call_soon_threadsafe(self._revoke, [claim for claim in claims if claim.spec.run_id in gone])
 
-    def _announce_once(self) -> None:
-        watch = Stopwatch()
+    def _sweep_once(self) -> None:
+        words = self.presence.sweep_words()
+        if words is None or self._down:
+            return
         try:
             with store_errors():
-                now = self._client.time()
-                self.presence.clock.note(*watch.read(), now)
-                self.presence.heard(self._announce(keys=[self._prefix], args=self.presence.words()))
-                if (words := self.presence.sweep_words()) is not None:
-                    self.presence.swept(self._sweep(keys=[self._prefix], args=words))
+                self.presence.swept(self._sweep(keys=[self._prefix], args=words))
         except StoreUnavailable as error:
-            log.debug("this instance cannot be announced now: %s", error)  # the next renewal warns
+            log.debug("nothing is swept now: %s", error)  # the next renewal warns
         except Exception:
-            log.exception("an announcement failed")
+            log.exception("a sweep failed")
 
     def _revoke(self, lost: list[Claim]) -> None:
         for claim in lost:

@@ -22,7 +22,7 @@ WHERE = {
     "sweep": "infrastructure.runs",
     "leave": "infrastructure.runs",
 }
-ABOUT_INSTANCES = frozenset({"announce", "leave"})
+ABOUT_INSTANCES = frozenset({"announce", "renew", "leave"})
 """The scripts that are given what instances.lua defines."""
 
 ALLOWED_OUT_OF_MEMORY = frozenset({"claim", "renew", "settle", "cancel", "announce", "leave"})

@@ -109,9 +109,7 @@ class RedisRunStore:
     async def queue_stats(self, lanes: Sequence[str]) -> QueueStats:
         """Count runs in two round trips; see the protocol."""
         with store_errors():
-            instances = await cast(Awaitable[list[str]], self._redis.hvals(self._key("instances")))
-            announced = {lane for text in instances for lane in json.loads(text).get("lanes", ())}
-            known = sorted(announced.union(lanes))
+            known = sorted((await cast(Awaitable[set[str]], self._redis.smembers(self._key("lanes")))).union(lanes))
             pipe = self._redis.pipeline(transaction=False)
             for lane in known:
                 pipe.zcard(self._key("ready", lane))

@@ -66,17 +66,17 @@ def test_what_is_announced_names_the_lease_and_the_offset_and_begins_with_the_id
 
 def test_an_instance_that_was_declared_gone_is_told_so(log: pytest.LogCaptureFixture) -> None:
     presence = Presence("i1", 4_000, dict)
-    presence.heard(["new", LAYOUT, 1])
-    presence.heard(["known", str(LAYOUT), 1])
+    presence.heard(Stopwatch(), [1, 2, ["new", LAYOUT]])
+    presence.heard(Stopwatch(), ["1", "2", ["known", str(LAYOUT)], []])
     assert log.messages == []
-    presence.heard(["back", LAYOUT, 1])
+    presence.heard(Stopwatch(), [1, 2, ["back", LAYOUT]])
     assert "declared gone" in log.text
 
 
 def test_another_layout_in_the_store_is_told_once(log: pytest.LogCaptureFixture) -> None:
     presence = Presence("i1", 4_000, dict)
     for _ in range(3):
-        presence.heard(["known", LAYOUT + 1, 1])
+        presence.heard(Stopwatch(), [1, 2, ["known", LAYOUT + 1]])
     assert len(log.messages) == 1
     assert f"layout {LAYOUT + 1}" in log.text
 

@@ -1,5 +1,6 @@
--- Instances that are gone are remembered for a while: how, when, and what they last said.
+-- Who is here, and who is gone: those are remembered for a while, with how and when they went and what they last said.
 local GONE_KEPT, GONE_KEPT_MS = 100, 24 * 3600 * 1000
+local SILENT_LEASES = 10
 
 local function forget(id)
   redis.call('ZREM', PREFIX .. 'gone', id)
@@ -22,4 +23,46 @@ local function depart(id, why)
     forget(old)
   end
   for _, old in ipairs(redis.call('ZRANGE', PREFIX .. 'gone', 0, -GONE_KEPT - 1)) do forget(old) end
+end
+
+-- Who is silent beside a store that answers nobody is not to blame: after a silence of all, one lease passes first.
+local function may_declare(lease)
+  local meta = PREFIX .. 'meta'
+  local seen = redis.call('HMGET', meta, 'last_announced', 'nobody_gone_until')
+  local last, quiet_until = tonumber(seen[1] or 0), tonumber(seen[2] or 0)
+  if NOW - last > lease or last - NOW > lease then
+    quiet_until = NOW + lease
+    redis.call('HSET', meta, 'nobody_gone_until', int(quiet_until))
+  end
+  redis.call('HSET', meta, 'last_announced', int(NOW))
+  return NOW >= quiet_until
+end
+
+-- An instance with a longer lease may be silent for longer.
+local function is_gone(id, silent_ms, lease)
+  local text = redis.call('HGET', PREFIX .. 'instances', id)
+  local its_lease = text and cjson.decode(text).lease_ms
+  return silent_ms > SILENT_LEASES * (its_lease or lease)
+end
+
+local function declare_the_gone(lease)
+  local beats = PREFIX .. 'beats'
+  local silent = redis.call('ZRANGEBYSCORE', beats, '-inf', '(' .. int(NOW - SILENT_LEASES * lease), 'WITHSCORES', 'LIMIT', 0, 100)
+  for i = 1, #silent, 2 do
+    if is_gone(silent[i], NOW - tonumber(silent[i + 1]), lease) then depart(silent[i], 'vanished') end
+  end
+end
+
+-- Note what an instance says of itself; who has been silent for ten leases is declared gone. The layout is written where
+-- there is none: the store is new, or has lost its data.
+local function appear(lease, announcement, layout)
+  redis.call('HSETNX', PREFIX .. 'meta', 'layout', layout)
+  local standing = 'known'
+  if redis.call('HSET', PREFIX .. 'instances', SOURCE, announcement) == 1 then
+    standing = forget(SOURCE) == 1 and 'back' or 'new'
+    emit('instance.joined', standing == 'back' and '{"back":true,' .. string.sub(announcement, 2) or announcement)
+  end
+  redis.call('ZADD', PREFIX .. 'beats', int(NOW), SOURCE)
+  if may_declare(lease) then declare_the_gone(lease) end
+  return { standing, redis.call('HGET', PREFIX .. 'meta', 'layout') }
 end

@@ -239,15 +239,13 @@ async def test_list_filters_and_pages(cluster: Cluster) -> None:
     assert (await api.scheduler.list_tasks(name="Other")).items == []
 
 
-async def test_one_unreadable_schedule_does_not_hide_the_others(
-    cluster: Cluster, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_one_unreadable_schedule_does_not_hide_the_others(cluster: Cluster) -> None:
     api = await cluster.start(executes=False)
     for task_id in ("a", "b", "c"):
         await api.bus.schedule_task(every(60, task_id))
     await cluster.redis.command.hset(cluster.redis.key("schedules"), "b", '{"from": "a newer version"}')
-    assert [info.id for info in (await api.scheduler.list_tasks()).items] == ["a", "c"]
-    assert "schedule 'b'" in caplog.text
+    found = {info.id: info.status for info in (await api.scheduler.list_tasks()).items}
+    assert found == {"a": "active", "b": "parked", "c": "active"}
     assert await cluster.redis.command.hexists(cluster.redis.key("schedules"), "b")
 
 

@@ -122,7 +122,7 @@ class WorkerMonitoringScheduler:
         if not stored:
             return [None] * len(worker_ids)
         ids = [job_id(worker_id) for worker_id in stored]
-        counted, running = await self._schedules.statistics(ids), await self._schedules.executing(ids)
+        counted, running = await self._schedules.statistics(ids), await self._schedules.open_runs(ids)
         known = {
             worker_id: Monitoring.of(worker_id, schedule_view(job_id(worker_id), one, statistics, runs))
             for (worker_id, one), statistics, runs in zip(stored.items(), counted, running, strict=True)

@@ -88,17 +88,16 @@ class BackgroundTaskScheduler:
         if isinstance(descriptor, ScheduledTaskDescriptor):
             result, info = await self._one_shots.schedule(descriptor)
             return Scheduled(result, info)
-        return await self._put(descriptor)
+        return await self._put(lambda _: descriptor)
 
     async def modify(self, schedule_id: str, changes: dict[str, Any]) -> Scheduled:
-        """Change some fields of a schedule's descriptor; ``policy`` is merged field by field."""
+        """Change some fields of a schedule's descriptor; ``policy`` is merged field by field.
+
+        What others change at the same time stays, if it is another field. Data that was stored for an older version of
+        the job is checked against the present one, and goes on as that.
+        """
         stored = await self._found(schedule_id)
-        merged = stored.definition.model_dump(exclude_unset=False)
-        policy = {**merged.pop("policy"), **changes.pop("policy", {})}
-        if "cron" in changes or "interval" in changes:
-            merged.update(interval=None, cron=None)
-        wanted = RecurrentTaskDescriptor.model_validate({**merged, **changes, "policy": policy, "id": schedule_id})
-        return await self._put(wanted, stored)
+        return await self._put(lambda before: self._modified(before or stored, changes), stored)
 
     async def stop_task(self, task_id: str, cancel_running: bool = False, by: str | None = None) -> Stopped:
         """Take a schedule, or a waiting one-shot, out of the store.
@@ -193,10 +192,15 @@ class BackgroundTaskScheduler:
             raise ScheduleNotFound(id=task_id)
         return await self._runs.runs_of(task_id)
 
-    async def _put(self, wanted: RecurrentTaskDescriptor, expected: Stored | None = None) -> Scheduled:
-        """Compare and set until nobody was faster. With ``expected`` the schedule must be there."""
-        wanted = self._checked(wanted)
+    async def _put(
+        self, wish: Callable[[Stored | None], RecurrentTaskDescriptor], expected: Stored | None = None
+    ) -> Scheduled:
+        """Compare and set until nobody was faster; ``wish`` makes a descriptor of what stands.
+
+        With ``expected`` the schedule must be there.
+        """
         before = expected
+        wanted = self._checked(wish(before))
         for _ in range(TRIES):
             if before is not None and before.definition == wanted:
                 await self._schedules.confirm()
@@ -214,7 +218,20 @@ class BackgroundTaskScheduler:
             if expected is not None and changed.current is None:
                 raise ScheduleNotFound(id=wanted.id)
             before = changed.current
+            wanted = self._checked(wish(before))
         raise ChangedMeanwhile(id=wanted.id, tries=TRIES)
+
+    def _modified(self, stored: Stored, changes: dict[str, Any]) -> RecurrentTaskDescriptor:
+        merged = stored.definition.model_dump()
+        policy = {**merged.pop("policy"), **changes.get("policy", {})}
+        if "cron" in changes or "interval" in changes:
+            merged.update(interval=None, cron=None)
+        wanted = {**merged, **changes, "policy": policy, "id": stored.definition.id}
+        if "version" not in changes:
+            present = self._registry.get(wanted["name"]).version
+            if "name" in changes or wanted["version"] is None or wanted["version"] < present:
+                wanted["version"] = present
+        return RecurrentTaskDescriptor.model_validate(wanted)
 
     def _checked(self, wanted: RecurrentTaskDescriptor) -> RecurrentTaskDescriptor:
         """Return the descriptor with its data as the class stores it, defaults filled in; raise what is wrong."""
@@ -276,8 +293,8 @@ class BackgroundTaskScheduler:
     async def _infos(self, found: Sequence[tuple[str, Stored | Unreadable]]) -> list[ScheduleInfo]:
         ids = [schedule_id for schedule_id, _ in found]
         statistics = await self._schedules.statistics(ids)
-        executing = await self._schedules.executing(ids) if ids else []
+        open_runs = await self._schedules.open_runs(ids)
         return [
-            views.schedule(schedule_id, stored, counted, running)
-            for (schedule_id, stored), counted, running in zip(found, statistics, executing, strict=True)
+            views.schedule(schedule_id, stored, counted, unsettled)
+            for (schedule_id, stored), counted, unsettled in zip(found, statistics, open_runs, strict=True)
         ]

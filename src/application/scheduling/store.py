@@ -1,7 +1,7 @@
 """What the scheduler needs from the store."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
@@ -48,6 +48,14 @@ class Statistics:
     last_outcome: str | None = None
     last_error: str | None = None
     last_ended: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRuns:
+    """Runs of a schedule that are not over: those that execute, and those set aside, with the reason."""
+
+    running: list[str] = field(default_factory=list)
+    parked: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +112,8 @@ class ScheduleStore(Protocol):
         """Return what is counted of each."""
         ...
 
-    async def executing(self, job_ids: list[str]) -> list[list[str]]:
-        """Return the ids of each one's runs that are executing now."""
+    async def open_runs(self, job_ids: list[str]) -> list[OpenRuns]:
+        """Return which runs of each execute now, and which are parked."""
         ...
 
     def scan(self, after: str = "") -> AsyncIterator[tuple[str, Stored | Unreadable]]:

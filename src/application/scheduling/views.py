@@ -3,11 +3,12 @@
 from typing import Any
 
 from application.scheduling.compiled import at
-from application.scheduling.store import Statistics, Stored, Unreadable
+from application.scheduling.store import OpenRuns, Statistics, Stored, Unreadable
 from domain.scheduling.errors import UnreadableSchedule
 from domain.scheduling.schedule import Parked, ScheduleCounts, ScheduleInfo, ScheduleState, ScheduleStatus
 
 NOTHING = Statistics(ScheduleCounts())
+NONE_OPEN = OpenRuns()
 
 
 def status(state: ScheduleState) -> ScheduleStatus:
@@ -31,11 +32,11 @@ def name_of(stored: Stored | Unreadable) -> str:
 
 
 def schedule(
-    schedule_id: str, stored: Stored | Unreadable, counted: Statistics = NOTHING, running: list[str] | None = None
+    schedule_id: str, stored: Stored | Unreadable, counted: Statistics = NOTHING, open_runs: OpenRuns = NONE_OPEN
 ) -> ScheduleInfo:
     """Return what is known of one schedule."""
     if isinstance(stored, Unreadable):
-        return _unreadable(schedule_id, stored, counted, running)
+        return _unreadable(schedule_id, stored, counted, open_runs)
     state = stored.state
     stands = standing(stored)
     return ScheduleInfo(
@@ -46,13 +47,13 @@ def schedule(
         generation=state.generation,
         created_at=at(int(state.incarnation[:-4], 16)),
         next_fire=at(state.due) if stands is ScheduleStatus.ACTIVE else None,
-        **_went(counted, running),
+        **_went(counted, open_runs),
         paused=state.paused,
         parked=state.parked or (stored.waits if stands is ScheduleStatus.PARKED else None),
     )
 
 
-def _unreadable(schedule_id: str, found: Unreadable, counted: Statistics, running: list[str] | None) -> ScheduleInfo:
+def _unreadable(schedule_id: str, found: Unreadable, counted: Statistics, open_runs: OpenRuns) -> ScheduleInfo:
     return ScheduleInfo(
         id=schedule_id,
         name=found.name,
@@ -61,12 +62,12 @@ def _unreadable(schedule_id: str, found: Unreadable, counted: Statistics, runnin
         generation=None,
         created_at=None,
         next_fire=None,
-        **_went(counted, running),
+        **_went(counted, open_runs),
         parked=Parked(reason=str(UnreadableSchedule(id=schedule_id, why=found.why)).replace("\n", " ")),
     )
 
 
-def _went(counted: Statistics, running: list[str] | None) -> dict[str, Any]:
+def _went(counted: Statistics, open_runs: OpenRuns) -> dict[str, Any]:
     """Return how it went so far."""
     return {
         "last_fire": None if counted.last_fire is None else at(counted.last_fire),
@@ -74,5 +75,6 @@ def _went(counted: Statistics, running: list[str] | None) -> dict[str, Any]:
         "last_error": counted.last_error,
         "last_ended_at": None if counted.last_ended is None else at(counted.last_ended),
         "counts": counted.counts,
-        "running": running or [],
+        "running": open_runs.running,
+        "parked_runs": open_runs.parked,
     }

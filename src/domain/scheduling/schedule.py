@@ -92,6 +92,8 @@ class ScheduleInfo(BaseModel):
     last_ended_at: datetime | None = None
     counts: ScheduleCounts = ScheduleCounts()
     running: list[str] = []
+    parked_runs: dict[str, str] = {}
+    """Runs that are set aside, and why. Each keeps its place under the overlap policy until somebody resumes it."""
     paused: Pause | None = None
     parked: Parked | None = None
 

@@ -11,6 +11,7 @@ WHERE = {
     "take": "infrastructure.scheduling",
     "commit": "infrastructure.scheduling",
     "change": "infrastructure.scheduling",
+    "reindex": "infrastructure.scheduling",
     "claim": "infrastructure.runs",
     "renew": "infrastructure.runs",
     "settle": "infrastructure.runs",

@@ -1,13 +1,13 @@
 """The Redis job store: schedules as JSON, changed by compare-and-set."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from typing import Any, cast
 
 from pydantic import ValidationError
 
 from application.scheduling.moments import at
-from application.scheduling.store import Change, Changed, Statistics, Stored, Unreadable
+from application.scheduling.store import Change, Changed, OpenRuns, Statistics, Stored, Unreadable
 from domain.runs.payload import describe
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.errors import UnreadableSchedule
@@ -15,7 +15,8 @@ from domain.scheduling.schedule import Parked, ScheduleCounts, ScheduleState
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.runs.scripts import Retention, source
 
-PAGE = 500
+FIRST_PAGE, PAGE = 100, 500
+"""How many schedules are read at once: few at first, as most who list want one page; more for who filters."""
 
 
 class RedisJobStore:
@@ -28,6 +29,9 @@ class RedisJobStore:
         self._prefix = f"{store.prefix}:"
         self._instance = instance_id
         self._change = store.command.register_script(source("change", retention))
+        # To pause, resume or remove must be possible when the store is full: it is how it gets room again.
+        self._control = store.command.register_script(source("change", retention, allow_oom=True))
+        self._reindex = store.command.register_script(source("reindex", retention))
 
     async def now(self) -> int:
         """Return the store's time, ms."""
@@ -53,7 +57,7 @@ class RedisJobStore:
         ]
         with store_errors():
             verdict, state, definition, running = await self._store.acknowledged(
-                self._change, [self._prefix], [self._instance, *args]
+                self._change if change.definition else self._control, [self._prefix], [self._instance, *args]
             )
         if verdict == "ok":
             return Changed(done=True, running=tuple(running))
@@ -90,8 +94,10 @@ class RedisJobStore:
             texts = await cast(Awaitable[list[str | None]], self._redis.hmget(self._key("stats"), schedule_ids))
         return [_statistics(json.loads(text or "{}")) for text in texts]
 
-    async def executing(self, job_ids: list[str]) -> list[list[str]]:
-        """Return the executing runs of each schedule, in two round trips for all of them."""
+    async def open_runs(self, job_ids: list[str]) -> list[OpenRuns]:
+        """Return the executing and the parked runs of each schedule, in two round trips for all of them."""
+        if not job_ids:
+            return []
         with store_errors():
             pipe = self._redis.pipeline(transaction=False)
             for job_id in job_ids:
@@ -99,17 +105,26 @@ class RedisJobStore:
             members = [sorted(found) for found in await pipe.execute()]
             for run_id in (run_id for found in members for run_id in found):
                 pipe.hget(self._key("run", run_id), "status")
-            statuses = iter(await pipe.execute())
-        return [[run_id for run_id in found if next(statuses) == "running"] for found in members]
+                pipe.hget(self._key("parked"), run_id)
+            facts = iter(await pipe.execute())
+        return [_open_runs((run_id, next(facts), next(facts)) for run_id in found) for found in members]
 
     async def scan(self, after: str = "") -> AsyncIterator[tuple[str, Stored | Unreadable]]:
-        """Yield schedules in the order of their ids, reading them in pages."""
-        with store_errors():
-            ids = sorted(await cast(Awaitable[list[str]], self._redis.hkeys(self._key("states"))))
-        ids = [schedule_id for schedule_id in ids if schedule_id > after]
-        for start in range(0, len(ids), PAGE):
-            page = ids[start : start + PAGE]
+        """Yield schedules in the order of their ids, each once, reading no more than are asked for, in pages.
+
+        Whoever stays in the store is found, whatever is added and removed meanwhile: the index is asked for what comes
+        after the last id, and not for places in a list.
+        """
+        await self._mend_index()
+        page: list[str] = []
+        size = FIRST_PAGE
+        while True:
+            last, read, size = page[-1] if page else after, size, PAGE
             with store_errors():
+                following = self._redis.zrangebylex(self._key("ids"), f"({last}" if last else "-", "+", 0, read)
+                page = await cast(Awaitable[list[str]], following)
+                if not page:
+                    return
                 pipe = self._redis.pipeline(transaction=True)
                 pipe.hmget(self._key("states"), page)
                 pipe.hmget(self._key("schedules"), page)
@@ -118,6 +133,16 @@ class RedisJobStore:
             for schedule_id, state, definition, mark in texts:
                 if state is not None:
                     yield schedule_id, understand(state, definition, mark)
+
+    async def _mend_index(self) -> None:
+        """Make the index of ids anew where it does not hold as many as there are: a program without it wrote here."""
+        with store_errors():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.zcard(self._key("ids"))
+            pipe.hlen(self._key("states"))
+            indexed, there = await pipe.execute()
+            if indexed != there:
+                await self._reindex(keys=[self._prefix], args=[self._instance])
 
 
 def dump_definition(definition: RecurrentTaskDescriptor) -> str:
@@ -162,6 +187,16 @@ def _waits(state: ScheduleState, mark: str | None) -> Parked | None:
     if found["lane"] != state.lane or found["at"] < state.due:
         return None
     return Parked(at=at(found["at"]), reason=found["reason"])
+
+
+def _open_runs(runs: Iterable[tuple[str, str | None, str | None]]) -> OpenRuns:
+    found = OpenRuns()
+    for run_id, status, parked in runs:
+        if parked is not None:
+            found.parked[run_id] = parked
+        elif status == "running":
+            found.running.append(run_id)
+    return found
 
 
 def _statistics(stats: dict[str, Any]) -> Statistics:

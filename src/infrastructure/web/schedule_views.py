@@ -32,6 +32,7 @@ SCHEDULE: dict[str, Any] = {
     "last_ended_at": "2026-11-23T05:00:21.870Z",
     "counts": COUNTS,
     "running": [],
+    "parked_runs": {},
     "paused": None,
     "parked": None,
 }
@@ -93,6 +94,10 @@ class ScheduleView(BaseModel):
     last_ended_at: datetime | None
     counts: ScheduleCounts = Field(description="Fires and runs since the schedule was made.")
     running: list[str] = Field(description="Ids of the runs that execute now.")
+    parked_runs: dict[str, str] = Field(
+        description="Ids of runs that were set aside, and why. Each keeps its place, so that under `skip` no fire runs "
+        "until the schedule is resumed: what ended one process after another is not tried again by itself."
+    )
     paused: Pause | None
     parked: Parked | None
 

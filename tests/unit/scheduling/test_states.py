@@ -8,7 +8,7 @@ import pytest
 from application.scheduling import states, views
 from application.scheduling.moments import at, milliseconds
 from application.scheduling.planning import look_at
-from application.scheduling.store import Statistics, Stored
+from application.scheduling.store import OpenRuns, Statistics, Stored
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.errors import InvalidTrigger, NotResumable
 from domain.scheduling.policy import SchedulePolicy
@@ -222,7 +222,7 @@ def test_a_view_says_how_a_schedule_stands(rest: Any, status: ScheduleStatus, fi
 
 def test_a_view_shows_what_is_counted() -> None:
     counted = Statistics(ScheduleCounts(fired=3, failed=1), NOW, "failed", "boom", NOW + 5)
-    info = views.schedule("s", stored(every_30_s()), counted, ["r1"])
+    info = views.schedule("s", stored(every_30_s()), counted, OpenRuns(["r1"], {"r2": "it ended its owners"}))
     assert (info.last_fire, info.last_outcome, info.last_error, info.last_ended_at) == (
         at(NOW),
         "failed",
@@ -230,4 +230,4 @@ def test_a_view_shows_what_is_counted() -> None:
         at(NOW) + timedelta(milliseconds=5),
     )
     assert info.counts.fired == 3
-    assert info.running == ["r1"]
+    assert (info.running, info.parked_runs) == (["r1"], {"r2": "it ended its owners"})

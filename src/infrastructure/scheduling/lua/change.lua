@@ -47,6 +47,7 @@ else
   if definition ~= '' then redis.call('HSET', PREFIX .. 'schedules', id, definition) end
   write(id, state, lane, look)
   redis.call('SADD', PREFIX .. 'lanes', lane)
+  if expected == '' then redis.call('ZADD', PREFIX .. 'ids', 0, id) end
   if limit ~= '' then keep_limit(id, tonumber(limit)) end
 end
 emit(topic, data)

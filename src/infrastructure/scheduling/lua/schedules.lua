@@ -39,6 +39,7 @@ local function remove(id, lane)
   redis.call('HDEL', PREFIX .. 'states', id)
   redis.call('HDEL', PREFIX .. 'stats', id)
   redis.call('HDEL', PREFIX .. 'limits', id)
+  redis.call('ZREM', PREFIX .. 'ids', id)
   stats_of[id] = false
   redis.call('DEL', PREFIX .. 'history:' .. id)
 end

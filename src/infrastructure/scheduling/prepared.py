@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from application.scheduling.compiled import CompiledSchedule, at
 from application.scheduling.planning import PlannedRun
-from domain.runs.run import Claim, RunReason, RunSpec
+from domain.runs.run import Claim, RunReason
 from domain.scheduling.schedule import ScheduleState
 from infrastructure.runs.store import split_spec
 
@@ -43,8 +43,9 @@ class Prepared:
 
     def take(self, text: str, state: ScheduleState) -> None:
         """Note the state that was taken."""
-        self.text, self.due = text, state.due
-        self.before_due, self.after_due = _around_due(state)
+        if self.text != text:
+            self.text, self.due = text, state.due
+            self.before_due, self.after_due = _around_due(state, text)
 
     def state_text(self, due: int) -> str:
         """Return the state's JSON with another due time."""
@@ -65,8 +66,8 @@ class Prepared:
 def prepare(compiled: CompiledSchedule, state: ScheduleState, text: str) -> Prepared:
     """Write what does not change from fire to fire."""
     policy = compiled.descriptor.policy
-    before_due, after_due = _around_due(state)
-    tag, rest = split_spec(RunSpec.model_validate({**dict(compiled.template), "run_id": "-", "fire_time": at(0)}))
+    before_due, after_due = _around_due(state, text)
+    tag, rest = split_spec(compiled.template.model_copy(update={"run_id": "-", "fire_time": at(0)}))
     before_id, after_id = tag.removeprefix('"run_id":"-').split(json.dumps(iso(0))[1:-1])
     return Prepared(
         compiled=compiled,
@@ -83,9 +84,11 @@ def prepare(compiled: CompiledSchedule, state: ScheduleState, text: str) -> Prep
     )
 
 
-def _around_due(state: ScheduleState) -> tuple[str, str]:
-    """Return the text of a state before and after its due time."""
-    before, after = state.model_copy(update={"due": 0}).dump().split(f"{DUE}0", 1)
+def _around_due(state: ScheduleState, text: str) -> tuple[str, str]:
+    """Return the text of a state before and after its due time; what a newer version added to it stays."""
+    before, found, after = text.partition(f"{DUE}{state.due}")
+    if not found:  # another hand wrote it, with other spaces
+        before, _, after = state.dump().partition(f"{DUE}{state.due}")
     return f"{before}{DUE}", after
 
 

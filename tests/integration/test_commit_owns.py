@@ -1,0 +1,87 @@
+"""A fire whose instance has a free slot is that instance's own from the commit on."""
+
+import json
+from typing import Any
+
+from cluster import Cluster
+from domain.runs.outcome import Succeeded
+from domain.runs.run import RunReason, RunStatus
+from hands import LANES, Hands, schedule, status
+
+FAR = "99999999999999"
+
+
+def commit(hand: Hands, free: int, *schedule_ids: str) -> list[str]:
+    """Commit one fire of each schedule; return the token of each run, or ''."""
+    args: list[Any] = []
+    for schedule_id in schedule_ids:
+        state = hand.client.hget(f"{hand.prefix}states", schedule_id)
+        incarnation = json.loads(state)["incarnation"]
+        run_id = f"{schedule_id}@{incarnation}.7"
+        names = {"run_id": run_id, "job_id": schedule_id, "name": "Note", "reason": "fire"}
+        tag = json.dumps({**names, "fire_time": "2026-01-01T00:00:00Z"})[1:-1]
+        args += [schedule_id, state, state, LANES[0], FAR, "skip", 1, 0, "", 1]
+        args += [run_id, RunReason.FIRE.value, 7, 0, tag, '"timeout_s":9', "{}"]
+    _, _, tokens = hand.call("commit", free, 60_000, *args)
+    return list(tokens)
+
+
+async def run_of(hand: Hands, schedule_id: str) -> str:
+    (run,) = await hand.instance.scheduler.runs(schedule_id)
+    return run.run_id
+
+
+async def test_as_many_as_there_are_free_slots_are_its_own_and_the_rest_is_ready(
+    cluster: Cluster, hands: tuple[Hands, Hands]
+) -> None:
+    a, b = hands
+    for schedule_id in ("s1", "s2", "s3"):
+        await schedule(a, schedule_id, interval=3600)
+    first, second, third = commit(a, 2, "s1", "s2", "s3")
+    assert first
+    assert second
+    assert third == ""
+    statuses = [await status(a, await run_of(a, schedule_id)) for schedule_id in ("s1", "s2", "s3")]
+    assert statuses == [RunStatus.RUNNING, RunStatus.RUNNING, RunStatus.QUEUED]
+    (claim,) = b.claim()
+    assert (claim.spec.job_id, claim.attempt) == ("s3", 1)
+    topics = [(event["topic"], event["attempt"]) for event in await cluster.events("job") if event["job_id"] == "s1"]
+    assert topics == [("job.queued", 0), ("job.started", 1)]
+
+
+async def test_its_own_run_is_renewed_settled_and_taken_over_like_a_claimed_one(hands: tuple[Hands, Hands]) -> None:
+    a, b = hands
+    await schedule(a, "s1", interval=3600)
+    (token,) = commit(a, 9, "s1")
+    run_id = await run_of(a, "s1")
+    assert a.call("renew", 60_000, run_id, LANES[0], token, run_id, LANES[0], f"{token}1")[1] == [run_id]
+    b.lapse(LANES[0])
+    (taken,) = b.claim()
+    assert taken.attempt == 2
+    assert int(taken.token) > int(token)
+    assert b.settle(taken, Succeeded()) == "settled"
+    counts = (await a.instance.scheduler.get_task_info("s1")).counts  # type: ignore[union-attr]
+    assert (counts.fired, counts.lost, counts.succeeded) == (1, 1, 1)
+
+
+async def test_nothing_overtakes_what_is_ready_already(hands: tuple[Hands, Hands]) -> None:
+    a, _ = hands
+    for schedule_id in ("s1", "s2"):
+        await schedule(a, schedule_id, interval=3600)
+    assert commit(a, 0, "s1") == [""]
+    assert commit(a, 9, "s2") == [""]
+    assert [claim.spec.job_id for claim in a.claim()] == ["s1", "s2"]
+
+
+async def test_a_refused_commit_gives_no_token(hands: tuple[Hands, Hands]) -> None:
+    a, b = hands
+    await schedule(a, "s1", interval=3600)
+    state = a.client.hget(f"{a.prefix}states", "s1")
+    await b.instance.scheduler.pause("s1")
+    names = json.dumps(
+        {"run_id": "s1@x.7", "job_id": "s1", "name": "Note", "reason": "fire", "fire_time": "2026-01-01"}
+    )
+    fire = ("s1@x.7", "fire", 7, 0, names[1:-1], '"timeout_s":9', "{}")
+    plan = ("s1", state, state, LANES[0], FAR, "skip", 1, 0, "", 1)
+    assert a.call("commit", 9, 60_000, *plan, *fire) == [0, 1, [""]]
+    assert await status(a, "s1@x.7") is None

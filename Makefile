@@ -1,6 +1,7 @@
 # make run     start the program on http://127.0.0.1:8000 (make run PORT=8123)
 # make test    run the whole test suite (make test ARGS="tests/unit -k redis", JOBS=4)
 # make setup   only the environment of both, in .venv (make setup PYTHON=/path/to/python3)
+# make chaos   break a fleet of real processes at random and check every fire (make chaos SEED=7 MINUTES=5)
 # make check   format, lint, types, layers, links in the documents
 # make format  put the code into the format that check wants
 # make bench   schedules beside the peers, each in its own environment (make bench ARGS="--only ours --seconds 10")
@@ -16,7 +17,7 @@ ifdef PORT
 export ROUNDSMAN_SERVER__PORT := $(PORT)
 endif
 
-.PHONY: setup run test check check-format check-lint check-types check-layers check-links format lock bench
+.PHONY: setup run test chaos check check-format check-lint check-types check-layers check-links format lock bench
 
 setup: $(READY)
 	@:
@@ -31,6 +32,9 @@ run: $(READY)
 
 test: $(READY)
 	@$(VENV)/bin/pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+chaos: $(READY)
+	@PYTHONPATH=tests $(VENV)/bin/python -m distributed.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 # All of them, also when the first one fails: one run shows everything.
 check: $(READY)

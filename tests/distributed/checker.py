@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from distributed.checker_evidence import Event, Evidence, RunAsked, Step
+from distributed.checker_evidence import SETTLED, Event, Evidence, RunAsked, Step
 from distributed.checker_fires import Judged, judge_fires
 from distributed.checker_lives import lives_of, unanswered
 from distributed.checker_runs import BAD, RunStory, Verdict, gone_with_the_store
@@ -47,6 +47,8 @@ class Report:
     extra_runs: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     crashed_attempts: int = 0
+    withdrawn_late_ms: int = 0
+    """How late a withdrawn fire was at the most."""
 
     @property
     def ok(self) -> bool:
@@ -62,6 +64,7 @@ class Report:
         rows = [("fires", self.fires), ("one-shots", self.one_shots), ("runs now, backfills", self.extra_runs)]
         lines = [f"{name}: {sum(counts.values())} checked; {_counts(counts)}" for name, counts in rows]
         lines.append(f"attempts that ended with a crash, a lost lease or a release: {self.crashed_attempts}")
+        lines.append(f"withdrawn fires were late by {self.withdrawn_late_ms / 1000:.1f} s at the most")
         lines.append("; ".join(f"{kind} {self.count(kind)}" for kind in BAD))
         lines.extend(finding.text() for finding in self.findings[:SHOWN])
         if len(self.findings) > SHOWN:
@@ -88,6 +91,8 @@ class _Check:
                 self._schedule_events[event.data["id"]].append(event)
         for step in evidence.ledger:
             self._steps[step.run_id].append(step)
+        for run_id in [run_id for run_id in self._events if ".backfill." in run_id]:
+            self._part(run_id)
         self._verdicts: dict[str, Verdict] = {}
 
     def report(self) -> Report:
@@ -103,11 +108,26 @@ class _Check:
         self._judge_answers()
         return report
 
+    def _part(self, run_id: str) -> None:
+        """Part what was asked for again: a backfill that is over is forgotten, and then made anew with the same id."""
+        asked = [one for one in self._evidence.asked if (one.kind, one.run_id) == ("submit", run_id)]
+        for n in range(1, sum(one.answer in ("created", "") for one in asked)):
+            events = self._events[run_id]
+            ends = [i for i, event in enumerate(events) if event.topic in SETTLED]
+            if not ends or ends[0] + 1 == len(events) or events[ends[0] + 1].data["attempt"]:
+                return
+            cut = events[ends[0] + 1]
+            self._events[f"{run_id}#{n}"], self._events[run_id] = events[: ends[0] + 1], events[ends[0] + 1 :]
+            steps = self._steps[run_id]
+            self._steps[f"{run_id}#{n}"] = [step for step in steps if step.at < cut.at]
+            self._steps[run_id] = [step for step in steps if step.at >= cut.at]
+
     def _judge_fires(self) -> None:
         queued = {run_id: events[0] for run_id, events in self._events.items() if events}
         for judged in judge_fires(self._evidence, lives_of(self._evidence), queued, self._verdicts):
             if judged.due:
                 self._report.fires[judged.kind] += 1
+            self._report.withdrawn_late_ms = max(self._report.withdrawn_late_ms, judged.late_ms)
             if judged.kind in BAD:
                 self._find_fire(judged)
 

@@ -1,7 +1,7 @@
 """What the checker judges by: plain data from ledger, event streams, store, and the control side's journal."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,14 +143,24 @@ async def collect(
     ledger: Sequence[Step],
     until: int,
     journal: Iterable[dict[str, Any]] = (),
+    jobs: Collection[str] = (),
     **facts: Any,
 ) -> Evidence:
-    """Read the store and its streams whole; ``facts`` are further fields of the evidence."""
+    """Read the store and its streams whole; ``facts`` are further fields of the evidence.
+
+    ``jobs`` names those that write the ledger: what the program schedules for itself is left out then.
+    """
     events, trimmed = await _events(store)
     lines = list(journal)
     kept = {}
     async for schedule_id, stored in RedisJobStore(store, "checker", Retention()).scan():
         kept[schedule_id] = Kept(stored.state, stored.definition)
+    if jobs:
+        named = [event for event in events if "name" in event.data]
+        own = {event.data.get("job_id", event.data.get("id")) for event in named if event.data["name"] not in jobs}
+        own |= {schedule_id for schedule_id, one in kept.items() if one.definition.name not in jobs}
+        kept = {schedule_id: one for schedule_id, one in kept.items() if schedule_id not in own}
+        events = [event for event in events if event.data.get("job_id", event.data.get("id")) not in own]
     runs = RedisRunStore(store, "checker", Retention())
     settled = {event.data["run_id"] for event in events if event.topic in SETTLED}
     known = {event.data["run_id"] for event in events if event.topic == "job.queued"}
@@ -158,6 +168,7 @@ async def collect(
     for schedule_id in kept:
         found.extend(record for record in await runs.runs_of(schedule_id) if record.status not in TERMINAL)
     found.extend(await runs.one_shots(1_000_000))
+    found = [record for record in found if not jobs or record.name in jobs]
     return Evidence(
         events=events,
         ledger=ledger,

@@ -29,6 +29,8 @@ class Judged:
     kind: str
     why: str = ""
     run_id: str = ""
+    late_ms: int = 0
+    """For a withdrawn fire: how late it was already."""
 
 
 class FireJudge:
@@ -81,7 +83,7 @@ class FireJudge:
             sure = dues[-1] if known and dues else max(told, default=0)
             found.extend(self._judge(due, due <= sure) for due in dues)
         withdrawn = self._life.withdrawn()
-        found.extend(Judged(self._life.id, due, "withdrawn") for due in sorted(withdrawn))
+        found.extend(Judged(self._life.id, due, "withdrawn", late_ms=late) for due, late in withdrawn.items())
         if self._life.segments and self._life.segments[-1].ended_at is None:
             why = "nobody planned it, and nothing took it away"
             late = self._life.segments[-1].overdue(self._until)

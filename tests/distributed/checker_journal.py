@@ -18,7 +18,7 @@ from infrastructure.runs.scripts import Retention
 from infrastructure.runs.store import RedisRunStore
 from infrastructure.scheduling.store import RedisJobStore
 
-ALL_EVENTS = Retention(events_kept=50_000_000)
+ALL_EVENTS = Retention(events_kept=10_000_000)
 """The checker needs every event: give the same to the processes (``ROUNDSMAN_BACKGROUND_JOBS__EVENTS_KEPT``)."""
 
 

@@ -79,14 +79,15 @@ class Life:
     removed_at: int | None = None
     faults: list[tuple[str, str]] = field(default_factory=list)
 
-    def withdrawn(self) -> set[int]:
-        """Return fires that were due and late when a change came that starts anew after them: told by that change."""
-        found: set[int] = set()
+    def withdrawn(self) -> dict[int, int]:
+        """Return fires that were late when a change came that starts anew after them, and by how many ms."""
+        found: dict[int, int] = {}
         for segment, after in zip(self.segments, [*self.segments[1:], None], strict=True):
             kept_from = after.first if after and not after.resting else None
             if segment.ended_at is not None:
                 late = segment.overdue(segment.ended_at)
-                found.update(due for due in late if kept_from is None or due < kept_from)
+                gone = [due for due in late if kept_from is None or due < kept_from]
+                found.update((due, segment.ended_at - segment.look(due)) for due in gone)
         return found
 
 

@@ -390,6 +390,18 @@ def test_what_the_killed_store_lost_is_a_class_of_its_own(plant: Callable[[Histo
     assert not check(history.evidence()).ok
 
 
+@pytest.mark.parametrize(("times", "kind"), [(2, "settled"), (1, "doubled")])
+def test_a_backfill_runs_as_often_as_it_was_asked_for(times: int, kind: str) -> None:
+    history = clean()
+    again = fire(1000, kind="backfill.")
+    history.asked += [RunAsked("submit", again, "backfill", "created", T0)] * times
+    history.run(again, 9002)
+    history.run(again, 9100)
+    report = check(history.evidence())
+    assert report.extra_runs == Counter({kind: times})
+    assert report.ok is (times == 2)
+
+
 def test_a_finding_tells_the_whole_story_of_its_run() -> None:
     history = clean()
     begun_twice(history)

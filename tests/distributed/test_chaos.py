@@ -1,0 +1,32 @@
+"""A short chaos run: nothing lost, nothing doubled, nothing unexplained. ``make chaos`` makes long ones."""
+
+from pathlib import Path
+
+import pytest
+
+from distributed.chaos import run_chaos
+from distributed.chaos_plan import Scale, make_plan
+
+SHORT = Scale(seconds=14, processes=3, controls=2, schedules=12, lease_s=1.0, fault_every_s=1.2, control_every_s=0.3)
+CRASHES = {"kill", "freeze", "terminate", "black hole", "reset", "latency"}
+
+
+@pytest.mark.timeout(500)
+@pytest.mark.parametrize(
+    ("seed", "faults"), [(5, CRASHES | {"store kill"}), (8, CRASHES | {"store freeze", "roll", "script flush"})]
+)
+async def test_a_fleet_survives_a_short_chaos(
+    seed: int, faults: set[str], tmp_path: Path, no_server_left: None
+) -> None:
+    plan = make_plan(seed, SHORT)
+    assert {fault.kind for fault in plan.faults} >= faults, "choose another seed: the plan has changed"
+    outcome = await run_chaos(plan, tmp_path)
+    assert outcome.ok, f"seed {seed}\n{outcome.text()}"
+    assert len(outcome.struck) == len(plan.faults)
+    assert outcome.report.fires["settled"] > 0
+    assert outcome.report.one_shots["settled"] > 0
+
+
+def test_a_seed_decides_the_whole_plan() -> None:
+    assert make_plan(7, SHORT) == make_plan(7, SHORT)
+    assert make_plan(7, SHORT) != make_plan(8, SHORT)

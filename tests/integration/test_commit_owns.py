@@ -54,7 +54,7 @@ async def test_its_own_run_is_renewed_settled_and_taken_over_like_a_claimed_one(
     await schedule(a, "s1", interval=3600)
     (token,) = commit(a, 9, "s1")
     run_id = await run_of(a, "s1")
-    assert a.call("renew", 60_000, run_id, LANES[0], token, run_id, LANES[0], f"{token}1")[1] == [run_id]
+    assert a.call("renew", *a.words(60_000), run_id, LANES[0], token, run_id, LANES[0], f"{token}1")[3] == [run_id]
     b.lapse(LANES[0])
     (taken,) = b.claim()
     assert taken.attempt == 2

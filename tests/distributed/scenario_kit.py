@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor
+from application.runs.registry import JobRegistry
+from application.scheduling import BackgroundTaskScheduler, RecurrentTaskDescriptor, ScheduledTaskDescriptor
 from distributed.checker import Report, check
 from distributed.checker_evidence import Evidence, collect, steps_of
 from distributed.checker_journal import Journal, journaling_control
@@ -20,9 +21,18 @@ from distributed.ledger_jobs import Write, WriteOnce
 from domain.runs.run import TERMINAL
 from domain.scheduling.policy import SchedulePolicy
 from infrastructure.redis.connection import RedisStore
+from infrastructure.runs.scripts import Retention
+from infrastructure.runs.store import RedisRunStore
+from infrastructure.scheduling.store import RedisJobStore
 from support import wait_until
 
 JOBS = (Write, WriteOnce)
+
+
+def control_of(store: RedisStore) -> BackgroundTaskScheduler:
+    """A scheduler that only controls: what an API process has."""
+    runs, schedules = RedisRunStore(store, "control", Retention()), RedisJobStore(store, "control", Retention())
+    return BackgroundTaskScheduler(JobRegistry(JOBS), schedules, runs)
 
 
 class Scenario:

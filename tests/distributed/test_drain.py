@@ -10,7 +10,7 @@ import pytest
 
 from application.scheduling import ScheduledTaskDescriptor
 from distributed.fleet import running_fleet
-from distributed.test_two_processes import control_of
+from distributed.scenario_kit import control_of
 from domain.runs.run import RunStatus
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey

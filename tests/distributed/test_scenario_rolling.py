@@ -1,7 +1,6 @@
 """A new version is rolled out: one process after another is asked to end while others take its place."""
 
 import asyncio
-import signal
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +9,23 @@ from distributed.scenario_kit import attempts, scenario
 
 ONCE = [f"o{n}" for n in range(10)]
 RHYTHM = [f"s{n}" for n in range(10)]
+
+
+async def test_a_process_that_is_asked_to_end_gives_its_runs_back_at_once(
+    redis_url: str, namespace: str, tmp_path: Path
+) -> None:
+    async with scenario(redis_url, namespace, tmp_path) as run:
+        leaving = run.fleet.start()
+        await run.one_shots("o", hold_s=600)
+        await run.reached("begin", "o")
+        staying = run.fleet.start()
+        await run.joined(2)
+        assert await asyncio.to_thread(run.fleet.end, leaving) == 0
+        await run.reached("end", "o")
+        await run.verdict()
+        assert [(line.pid, line.attempt) for line in run.fleet.lines("begin")] == [(leaving.pid, 1), (staying.pid, 2)]
+        assert await run.events("job", "job.lost") == []
+        assert "Traceback" not in run.fleet.logs()
 
 
 async def test_a_rolling_restart_under_load_loses_and_doubles_nothing(
@@ -34,26 +50,3 @@ async def test_a_rolling_restart_under_load_loses_and_doubles_nothing(
         assert Counter(line.job_id for line in run.fleet.lines("end") if line.job_id in ONCE) == Counter(ONCE)
         assert await run.events("job", "job.lost") == []
         assert "Traceback" not in run.fleet.logs()
-
-
-async def test_a_process_that_drains_is_hurried_by_a_second_signal(
-    redis_url: str, namespace: str, tmp_path: Path
-) -> None:
-    async with scenario(redis_url, namespace, tmp_path, grace_s=600) as run:
-        leaving = run.fleet.start()
-        await run.one_shots("long", hold_s=600)
-        await run.one_shots("short", hold_s=3)
-        await run.reached("begin", "long", "short")
-        staying = run.fleet.start()
-        await run.joined(2)
-        leaving.send_signal(signal.SIGTERM)
-        await run.reached("end", "short")  # it may come to its end
-        await run.settled("short")
-        assert leaving.poll() is None
-        leaving.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(leaving.wait, 90) == 0, leaving.said
-        await run.reached("end", "long")
-        await run.verdict()
-        begun = [(line.job_id, line.pid, line.attempt) for line in run.fleet.lines("begin")]
-        assert begun == [("long", leaving.pid, 1), ("short", leaving.pid, 1), ("long", staying.pid, 2)]
-        assert await run.events("job", "job.lost") == []

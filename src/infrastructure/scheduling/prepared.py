@@ -85,8 +85,11 @@ def prepare(compiled: CompiledSchedule, state: ScheduleState, text: str) -> Prep
 
 
 def _around_due(state: ScheduleState, text: str) -> tuple[str, str]:
-    """Return the text of a state before and after its due time; what a newer version added to it stays."""
-    before, found, after = text.partition(f"{DUE}{state.due}")
+    """Return the text of a state before and after its due time; what a newer version added to it stays.
+
+    The space at its end does not: with it change.lua asked fires to wait for a change, once.
+    """
+    before, found, after = text.rstrip().partition(f"{DUE}{state.due}")
     if not found:  # another hand wrote it, with other spaces
         before, _, after = state.dump().partition(f"{DUE}{state.due}")
     return f"{before}{DUE}", after

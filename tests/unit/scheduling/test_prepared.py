@@ -78,3 +78,10 @@ def test_what_a_newer_version_wrote_into_a_state_stays_in_it(spaced: bool) -> No
     assert (schedule.text, schedule.due) == (newer, 17)
     wanted = {**json.loads(state.dump()), "due": 99} | ({} if spaced else {"colour": "red"})
     assert json.loads(schedule.state_text(99)) == wanted
+
+
+def test_the_mark_that_let_fires_wait_for_a_change_goes_with_the_next_fire() -> None:
+    schedule, state = prepared()
+    schedule.take(f"{state.dump()} ", state)
+    assert schedule.text.endswith(" ")
+    assert schedule.state_text(99) == state.model_copy(update={"due": 99}).dump()

@@ -16,6 +16,7 @@ from domain.runs.run import Claim, RunReason, RunSpec
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.schedule import ScheduleState
 from infrastructure.redis.connection import RedisStore
+from infrastructure.runs.presence import Presence
 from infrastructure.runs.scripts import Retention, source
 from infrastructure.runs.settling import settle_arguments
 from infrastructure.runs.store import RedisRunStore, join_spec, split_spec
@@ -243,7 +244,9 @@ class ModelHand:
 
     def renew(self, claims: Sequence[Claim]) -> list[str]:
         args = [part for claim in claims for part in (claim.spec.run_id, claim.lane, claim.token)]
-        return list(self._call("renew", LEASE_MS, *args)[1])
+        facts = {"host": "h", "pid": 1, "role": "all", "version": "1", "claimed": 0, "lanes": LANES}
+        words = Presence(self.id, LEASE_MS, lambda: facts).words()[1:]
+        return list(self._call("renew", *words, *args)[3])
 
     def get(self, schedule_id: str) -> Stored | None:
         return self.shared.wait(self.schedules.get(schedule_id))

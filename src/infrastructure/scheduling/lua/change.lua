@@ -47,7 +47,11 @@ else
   if definition ~= '' then redis.call('HSET', PREFIX .. 'schedules', id, definition) end
   write(id, state, lane, look)
   redis.call('SADD', PREFIX .. 'lanes', lane)
-  if expected == '' then redis.call('ZADD', PREFIX .. 'ids', 0, id) end
+  if expected == '' then
+    redis.call('ZADD', PREFIX .. 'ids', 0, id)
+    -- Runs of an older schedule of this id may be executing still: the counters say whose they are from the first moment.
+    redis.call('HSET', PREFIX .. 'stats', id, '{"incarnation":' .. quote(identity(state)) .. '}')
+  end
   if limit ~= '' then keep_limit(id, tonumber(limit)) end
 end
 emit(topic, data)

@@ -26,7 +26,7 @@ WHERE = {
 ABOUT_INSTANCES = frozenset({"announce", "renew", "leave"})
 """The scripts that are given what instances.lua defines."""
 
-ALLOWED_OUT_OF_MEMORY = frozenset({"claim", "renew", "settle", "cancel", "announce", "leave"})
+ALLOWED_OUT_OF_MEMORY = frozenset({"claim", "renew", "settle", "cancel", "unpark", "announce", "leave"})
 """What ends work or keeps it alive must pass when the store is full; what brings new work must not."""
 
 
@@ -41,9 +41,9 @@ class Retention:
 
 
 @cache
-def source(name: str, retention: Retention) -> str:
-    """Return the whole text of a script. Its shebang lets a server without memory refuse it whole."""
-    flags = " flags=allow-oom" if name in ALLOWED_OUT_OF_MEMORY else ""
+def source(name: str, retention: Retention, *, allow_oom: bool = False) -> str:
+    """Return the whole text of a script. Its shebang lets a server without memory refuse it whole, if it brings work."""
+    flags = " flags=allow-oom" if allow_oom or name in ALLOWED_OUT_OF_MEMORY else ""
     allowed = ",".join(f"['{old}>{new}']=true" for old, targets in TRANSITIONS.items() for new in targets)
     head = (
         f"#!lua{flags}\n"
@@ -58,7 +58,7 @@ def source(name: str, retention: Retention) -> str:
         _text("infrastructure.scheduling", "schedules"),
         *([_text("infrastructure.runs", "instances")] if name in ABOUT_INSTANCES else []),
         f"local function main()\n{_text(WHERE[name], name)}\nend",
-        "local done, reply = pcall(main)\nflush()\nif not done then error(reply) end\nreturn reply\n",
+        "local done, reply = pcall(main)\nflush()\nif not done then error(reply, 0) end\nreturn reply\n",
     ]
     return head + "\n".join(texts)
 

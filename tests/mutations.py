@@ -1,0 +1,255 @@
+"""Break the program on purpose and see which test notices: ``make mutations``, or with names of some.
+
+Each mutation replaces one text in a copy of the project; the suites run there until the first failure. One that
+survives is a hole in the tests, or says that the text is not needed. docs/proof.md keeps the results.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LUA, SCHEDULING = "src/infrastructure/runs/lua", "src/infrastructure/scheduling/lua"
+SUITES = (
+    "tests/integration/test_protocol.py",
+    "tests/integration/test_commit_owns.py",
+    "tests/integration/test_overlap_places.py",
+    "tests/integration/test_policies.py",
+    "tests/integration/test_model_store.py",
+    "tests/unit/runs",
+    "tests/unit/scheduling",
+    "tests/integration/test_cluster_changes.py",
+    "tests/integration/test_engine.py",
+    "tests/integration/test_instances.py",
+    "tests/distributed/test_two_processes.py",
+)
+LONGEST_S = 600
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A text that stands once in a file, and what it is replaced by."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+MUTATIONS = (
+    Mutation("a settle does not compare the token", f"{LUA}/settle.lua", " and run.token == ARGV[i + 1] then", " then"),
+    Mutation(
+        "a settle ends what is not running", f"{LUA}/settle.lua", "run and run.status == 'running' and ", "run and "
+    ),
+    Mutation(
+        "a settle batch sent again is done again", f"{LUA}/settle.lua", "if number == ARGV[2] then", "if false then"
+    ),
+    Mutation("a stopped run may retry", f"{LUA}/settle.lua", "'stopped') == 1 then", "'stopped') == 2 then"),
+    Mutation("a retry does not give way to a fire", f"{LUA}/settle.lua", "if superseded(run) then", "if false then"),
+    Mutation(
+        "a changed schedule may be terminated", f"{LUA}/settle.lua", "~= definition then return end", "~= 1 then end"
+    ),
+    Mutation(
+        "what is given back keeps its attempt",
+        f"{LUA}/settle.lua",
+        "run.attempt = run.attempt - 1",
+        "run.attempt = run.attempt",
+    ),
+    Mutation(
+        "a commit does not compare the state",
+        f"{SCHEDULING}/commit.lua",
+        "if states[job] ~= taken then",
+        "if false then",
+    ),
+    Mutation("fires overlap", f"{SCHEDULING}/commit.lua", "  if open >= limit then", "  if false then"),
+    Mutation("queue_one lets many wait", f"{SCHEDULING}/commit.lua", "and waiting == 0 and", "and"),
+    Mutation(
+        "a fire overtakes what is ready",
+        f"{SCHEDULING}/commit.lua",
+        "free > 0 and not would_overtake(lane)",
+        "free > 0",
+    ),
+    Mutation("a commit owns more than the free slots", f"{SCHEDULING}/commit.lua", "elseif free > 0 and", "elseif"),
+    Mutation(
+        "a commit that owns makes no lease",
+        f"{SCHEDULING}/commit.lua",
+        "  gather('ZADD', PREFIX .. 'leases:' .. run.lane, lease, run.id)\n",
+        "",
+    ),
+    Mutation("a skipped fire is not counted", f"{SCHEDULING}/commit.lua", "{ skipped = 1 + missed }", "{}"),
+    Mutation(
+        "dropped fires are not announced",
+        f"{SCHEDULING}/commit.lua",
+        "      emit('schedule.fire_skipped', dropped_event)\n",
+        "",
+    ),
+    Mutation(
+        "a fire planned twice overwrites its run",
+        f"{SCHEDULING}/commit.lua",
+        "if #active > 0 and redis",
+        "if false and redis",
+    ),
+    Mutation("a take hides nothing", f"{SCHEDULING}/take.lua", "int(NOW + hide)", "int(NOW)"),
+    Mutation(
+        "a claim does not count the attempt", f"{LUA}/claim.lua", "run.attempt + 1, SOURCE", "run.attempt, SOURCE"
+    ),
+    Mutation(
+        "a token does not grow past the last",
+        f"{LUA}/claim.lua",
+        "math.max(tonumber(run.token or 0) + 1, NOW_US)",
+        "NOW_US",
+    ),
+    Mutation("nobody is spared after an outage", f"{LUA}/claim.lua", "if NOW >= quiet_until then", "if true then"),
+    Mutation(
+        "poison runs are taken over for ever", f"{LUA}/claim.lua", "if takeovers > takeover_limit then", "if false then"
+    ),
+    Mutation("a claimed run stays ready", f"{LUA}/claim.lua", "  gather('ZREM', key, id)\n", ""),
+    Mutation("nothing is taken over", f"{LUA}/claim.lua", "      take_over(id, ARGV[i])\n", ""),
+    Mutation("a take-over is not announced", f"{LUA}/claim.lua", "  announce('job.lost'", "  local _ = ('job.lost'"),
+    Mutation(
+        "leases of a clock put back hold",
+        f"{LUA}/claim.lua",
+        "'(' .. int(NOW + LONGEST_LEASE_MS)",
+        "'(' .. int(NOW * 9)",
+    ),
+    Mutation("a renewal does not compare the token", f"{LUA}/renew.lua", " and held[3] == token then", " then"),
+    Mutation("a renewal prolongs nothing", f"{LUA}/renew.lua", "int(NOW + lease), id", "int(NOW), id"),
+    Mutation(
+        "a lapsed lease that nobody took is lost",
+        f"{LUA}/renew.lua",
+        "held[1] == 'running' and",
+        "held[1] == 'running' and tonumber(redis.call('ZSCORE', PREFIX .. 'leases:' .. lane, id) or 0) > NOW and",
+    ),
+    Mutation(
+        "the next in the backlog is forgotten", f"{LUA}/prelude.lua", "  return release_next(run.job)\n", "  return 0\n"
+    ),
+    Mutation(
+        "a settled run keeps its lease",
+        f"{LUA}/prelude.lua",
+        "    gather('ZREM', PREFIX .. 'leases:' .. run.lane, run.id)\n",
+        "    local _ = 1\n",
+    ),
+    Mutation(
+        "a settled run stays active",
+        f"{LUA}/prelude.lua",
+        "  redis.call('SREM', PREFIX .. 'active:' .. run.job, run.id)\n",
+        "",
+    ),
+    Mutation(
+        "a run counts into a newer schedule",
+        f"{LUA}/prelude.lua",
+        "incarnation < stats.incarnation) then return false end",
+        "false) then return false end",
+    ),
+    Mutation(
+        "any status may follow any",
+        "src/infrastructure/runs/scripts.py",
+        "local ALLOWED = {{{allowed}}}",
+        "local ALLOWED = setmetatable({{}}, {{ __index = function() return true end }})",
+    ),
+    Mutation(
+        "a change does not compare the state", f"{SCHEDULING}/change.lua", "if not is_expected() then", "if false then"
+    ),
+    Mutation(
+        "stop leaves the waiting runs",
+        f"{SCHEDULING}/schedules.lua",
+        "      finish(run, 'cancelled', 'job.cancelled', ',\"why\":' .. quote(why), {})\n",
+        "      local _ = 1\n",
+    ),
+    Mutation(
+        "a lost run goes on",
+        "src/application/runs/runner.py",
+        "            self._end(execution, Lost(why))\n",
+        "            pass\n",
+    ),
+    Mutation(
+        "what was withdrawn begins nevertheless",
+        "src/application/runs/runner.py",
+        "                del self.held[claim.spec.run_id]\n        return waiting",
+        "                pass\n        return waiting",
+    ),
+    Mutation(
+        "draining gives nothing back",
+        "src/application/runs/runner.py",
+        "                self._finish(claim, Released(started=False))\n",
+        "                pass\n",
+    ),
+    Mutation(
+        "claims go on while draining",
+        "src/infrastructure/scheduling/engine.py",
+        "return not self._draining and not",
+        "return not",
+    ),
+    Mutation(
+        "claims go on while the loop is blocked",
+        "src/infrastructure/scheduling/engine.py",
+        "not self._draining and not self._renewal.loop_blocked",
+        "not self._draining",
+    ),
+    Mutation("jitter drifts", "src/application/scheduling/planning.py", 'f"{schedule_id}@{due}"', 'f"{schedule_id}"'),
+    Mutation(
+        "missed fires are not counted",
+        "src/application/scheduling/planning.py",
+        "PlannedRun(late.latest[-1], late.count - 1, RunReason.FIRE)",
+        "PlannedRun(late.latest[-1], 0, RunReason.FIRE)",
+    ),
+)
+
+
+def apply(mutation: Mutation, root: Path) -> None:
+    """Put a mutation into a copy; raise ``ValueError`` unless its text stands there exactly once."""
+    path = root / mutation.file
+    text = path.read_text()
+    if (times := text.count(mutation.old)) != 1:
+        raise ValueError(f"{mutation.name}: its text stands {times} times in {mutation.file}")
+    path.write_text(text.replace(mutation.old, mutation.new))
+
+
+def caught_by(mutation: Mutation) -> str:
+    """Return the test that notices a mutation, or '' when none does."""
+    with tempfile.TemporaryDirectory(prefix="mutation") as directory:
+        copy = Path(directory) / "copy"
+        for part in ("src", "tests", "pyproject.toml", "settings.toml"):
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, copy / part)
+        apply(mutation, copy)
+        environ = {**os.environ, "PYTHONPATH": str(copy / "src")}
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", *SUITES]
+        try:
+            ended = subprocess.run(
+                command, cwd=copy, env=environ, capture_output=True, text=True, timeout=LONGEST_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"no end within {LONGEST_S} s"
+        found = re.search(r"^(?:FAILED|ERROR) \S*/(\S+?\.py\S*)", ended.stdout, re.MULTILINE)
+        return found[1] if found else "" if ended.returncode == 0 else ended.stdout[-500:]
+
+
+def main() -> int:
+    """Try the mutations that are named, or all; return 1 if one survives."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("names", nargs="*", help="parts of names; all mutations when left out")
+    wanted = parser.parse_args().names
+    survived = 0
+    for mutation in MUTATIONS:
+        if wanted and not any(name in mutation.name for name in wanted):
+            continue
+        began = time.monotonic()
+        test = caught_by(mutation)
+        survived += not test
+        print(f"| {mutation.name} | {test or '**survived**'} | {time.monotonic() - began:.0f} s |", flush=True)  # noqa: T201
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,7 +14,7 @@ from application.runs.registry import JobRegistry
 from application.runs.runner import JobRunner
 from application.scheduling.compiled import compile_schedule
 from application.scheduling.planning import Plan, PlannedRun, look_at, plan
-from domain.errors import RoundsmanError, StoreUnavailable
+from domain.errors import RoundsmanError, StoreUnavailable, StrangeKey
 from domain.runs.run import Claim
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.schedule import ScheduleState
@@ -77,7 +77,7 @@ class Tick:
             self._client.register_script(source(name, retention)) for name in ("take", "commit", "claim")
         )
         self._cache: dict[str, Prepared] = {}
-        self._down = False
+        self._down = self._strange = False
         self.ticked = time.monotonic()
         """When the last whole pass ended, by this machine's monotonic clock."""
         self.claims_left = False
@@ -97,6 +97,10 @@ class Tick:
                 self._down = True
                 if not isinstance(error.__cause__, OutOfMemoryError):  # a full store still lets claims through
                     return LONGEST_WAIT_S / 4
+            except StrangeKey as error:
+                if not self._strange:
+                    log.error("half a pass failed; the other half goes on, and it comes again: %s", error)  # noqa: TRY400
+                self._strange = True
             except Exception:
                 log.exception("half a pass failed; the other half goes on, and it comes again")
         if len(waits) == len(steps):
@@ -106,7 +110,7 @@ class Tick:
     def _passed(self) -> None:
         if self._down:
             log.info("the store is back; the scheduler goes on")
-        self._down = False
+        self._down = self._strange = False
         self.ticked = time.monotonic()
 
     def close(self) -> None:

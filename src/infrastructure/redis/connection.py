@@ -18,6 +18,7 @@ from domain.errors import NotConfirmedOnDisk, StoreFull, StoreUnavailable, Stran
 from infrastructure.redis import server_check
 from infrastructure.redis.disk import PATIENCE_S, DiskConfirmation
 from infrastructure.redis.errors import DiskNotConfirmed, StoreError
+from infrastructure.redis.gathering import Gathering
 from infrastructure.redis.sockets import OURS, error_code
 from infrastructure.redis.url import check_namespace, check_url
 
@@ -30,8 +31,19 @@ LONGEST_BLOCK_S = 10.0
 MAX_CONNECTIONS = 64
 HEALTH_CHECK_INTERVAL_S = 15
 
-TEMPORARY = ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN", "UNBLOCKED")
-"""Error codes of a server that cannot answer now; the commands were not at fault."""
+TEMPORARY = (
+    "BUSY",
+    "CLUSTERDOWN",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "NOREPLICAS",
+    "NOSCRIPT",
+    "TRYAGAIN",
+    "UNBLOCKED",
+)
+"""Error codes of a server that cannot answer now; the commands were not at fault. (NOSCRIPT: redis-py loads the script
+and sends again, and the server forgot it between the two.)"""
 
 
 class RedisStore:
@@ -62,6 +74,7 @@ class RedisStore:
         self.command = self._asyncio_client(COMMAND_TIMEOUT_S)
         self.blocking = self._asyncio_client(LONGEST_BLOCK_S + COMMAND_TIMEOUT_S)
         self._confirming = self._asyncio_client(PATIENCE_S + COMMAND_TIMEOUT_S)
+        self._gathering = Gathering(self.command)
         self._disk = DiskConfirmation(self._confirming, self.key("meta")) if confirm_on_disk else None
 
     def __repr__(self) -> str:
@@ -113,6 +126,7 @@ class RedisStore:
 
     async def close(self) -> None:
         """Close the asyncio clients; twice is fine. A synchronous one is closed by the thread that asked for it."""
+        await self._gathering.close()
         for client in (self.command, self.blocking, self._confirming):
             await client.aclose()
 
@@ -128,8 +142,14 @@ class RedisStore:
         what somebody waits for needs it: a claim or an outcome that gets lost is made up for by the protocol.
         """
         if self._disk is None:
-            return await script(keys=keys, args=args)
+            return await self._gathering.script(script, keys, args)
         return await self._disk.run(script, keys, args)
+
+    async def now(self) -> int:
+        """Return the server's time, ms: as it is after the call began. Raises ``StoreUnavailable``."""
+        with store_errors():
+            seconds, microseconds = await self._gathering.command("TIME")
+        return int(seconds) * 1000 + int(microseconds) // 1000
 
     async def confirm(self) -> None:
         """Return when all that was written so far is as durable as was chosen: for a yes that needs no write."""

@@ -35,9 +35,7 @@ class RedisJobStore:
 
     async def now(self) -> int:
         """Return the store's time, ms."""
-        with store_errors():
-            seconds, microseconds = await self._redis.time()
-        return seconds * 1000 + microseconds // 1000
+        return await self._store.now()
 
     async def change(self, change: Change) -> Changed:
         """Change one schedule and announce it, if its state is still the one that was read."""

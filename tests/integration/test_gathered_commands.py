@@ -1,0 +1,98 @@
+"""Commands that many coroutines send at the same time go together, and each gets its own answer."""
+
+import asyncio
+
+import pytest
+from redis import exceptions
+
+from domain.errors import StoreUnavailable
+from infrastructure.redis.connection import RedisStore
+from infrastructure.redis.gathering import TOGETHER, Gathering
+from support import wait_until
+
+
+async def test_each_caller_gets_the_answer_to_its_own_command(store: RedisStore) -> None:
+    gathering = Gathering(store.command)
+    await asyncio.gather(*(gathering.command("SET", store.key(str(n)), n) for n in range(3 * TOGETHER)))
+    found = await asyncio.gather(*(gathering.command("GET", store.key(str(n))) for n in range(3 * TOGETHER)))
+    assert found == [str(n) for n in range(3 * TOGETHER)]
+
+
+async def test_many_go_in_few_round_trips(store: RedisStore) -> None:
+    gathering = Gathering(store.command)
+    connected = await store.command.info("stats")
+    await asyncio.gather(*(gathering.command("PING") for _ in range(10 * TOGETHER)))
+    now = await store.command.info("stats")
+    assert now["total_connections_received"] - connected["total_connections_received"] <= 1
+
+
+async def test_an_error_that_the_server_answers_concerns_its_caller_alone(store: RedisStore) -> None:
+    gathering = Gathering(store.command)
+    await store.command.set(store.key("text"), "x")
+    wrong, right = await asyncio.gather(
+        gathering.command("INCR", store.key("text")),
+        gathering.command("GET", store.key("text")),
+        return_exceptions=True,
+    )
+    assert isinstance(wrong, exceptions.ResponseError)
+    assert right == "x"
+
+
+async def test_a_script_that_the_server_forgot_is_sent_whole(store: RedisStore) -> None:
+    gathering = Gathering(store.command)
+    script = store.command.register_script(f"-- {store.prefix}\nreturn redis.call('INCR', KEYS[1])")
+    assert await gathering.script(script, [store.key("n")], []) == 1
+    assert await gathering.script(script, [store.key("n")], []) == 2
+
+
+async def test_one_who_gives_up_leaves_the_others_their_answers(store: RedisStore) -> None:
+    gathering = Gathering(store.command)
+    wanted = [asyncio.create_task(gathering.command("ECHO", str(n))) for n in range(5)]
+    await asyncio.sleep(0)
+    wanted[2].cancel()
+    found = await asyncio.gather(*wanted, return_exceptions=True)
+    assert [found[n] for n in (0, 1, 3, 4)] == ["0", "1", "3", "4"]
+    assert isinstance(found[2], asyncio.CancelledError)
+
+
+async def test_all_who_wait_hear_that_there_is_no_server(namespace: str) -> None:
+    nowhere = RedisStore("redis://127.0.0.1:1", namespace)
+    gathering = Gathering(nowhere.command)
+    found = await asyncio.gather(*(gathering.command("PING") for _ in range(2 * TOGETHER)), return_exceptions=True)
+    assert all(isinstance(error, exceptions.ConnectionError) for error in found)
+    with pytest.raises(StoreUnavailable):
+        await nowhere.now()
+    await nowhere.close()
+
+
+async def test_closing_ends_the_sender_and_tells_who_waits(store: RedisStore) -> None:
+    gathering = Gathering(store.command)
+    waiting = asyncio.create_task(gathering.command("BLPOP", store.key("never"), 0))
+    await wait_until(lambda: _blocked(store), "the command to arrive")
+    behind = asyncio.create_task(gathering.command("PING"))
+    await asyncio.sleep(0)
+    await gathering.close()
+    for task in (waiting, behind):
+        with pytest.raises(exceptions.ConnectionError, match="closed"):
+            await task
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "gathered commands"]
+    await gathering.close()
+    assert await gathering.command("ECHO", "again") == "again"
+
+
+async def test_closing_tells_also_who_wants_something_that_is_not_sent_yet(store: RedisStore) -> None:
+    gathering = Gathering(store.command)
+    waiting = asyncio.create_task(gathering.command("PING"))
+    await asyncio.sleep(0)
+    await gathering.close()
+    with pytest.raises(exceptions.ConnectionError, match="closed"):
+        await waiting
+
+
+async def _blocked(store: RedisStore) -> bool:
+    return any(client["cmd"] == "blpop" for client in await store.command.client_list())
+
+
+async def test_the_servers_time_comes_in_milliseconds(store: RedisStore) -> None:
+    seconds, _ = await store.command.time()
+    assert seconds * 1000 <= await store.now() <= (seconds + 60) * 1000

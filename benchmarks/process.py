@@ -71,13 +71,14 @@ class ContestantProcess:
         except TimeoutError:
             raise ContestantFailed(f"{self.case.contestant} did not say '{event}' within {LONGEST_S:g} s") from None
         if not line:
-            raise ContestantFailed(f"{self.case.contestant} ended before '{event}':\n{self._last_words()}")
+            raise ContestantFailed(f"{self.case.contestant} ended before '{event}':\n{self.last_words()}")
         heard: dict[str, Any] = json.loads(line)
         if heard["event"] != event:
             raise ContestantFailed(f"{self.case.contestant} said {heard['event']!r} and not '{event}'")
         return heard
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """Return the end of what it wrote to stderr: what peers log when they cannot keep up."""
         self._stderr.seek(0)
         return self._stderr.read().decode(errors="replace")[-2000:]
 

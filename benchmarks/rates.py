@@ -63,6 +63,7 @@ async def run_load(server: Server, contestant: str, load: Load, processes: int =
         for process in started:
             await process.expect("done")
         rows = read_rows(Path(case.rows_file) for case in cases)
+        said = "".join(process.last_words() for process in started)
     begin_ms, end_ms = round(window.begin * 1000), round(window.end * 1000)
     fires = expected(base_ms, load.schedules, load.interval_ms, begin_ms, end_ms)
     found = punctuality(rows, fires, window.begin, window.end)
@@ -73,6 +74,7 @@ async def run_load(server: Server, contestant: str, load: Load, processes: int =
         "rate": load.rate,
         "added_s": added_s,
         "facts": started[0].facts,
+        "said": said,
         **found.dump(),
         **_costs(window, found.started_per_s * load.seconds),
     }

@@ -94,7 +94,7 @@ class Run:
 
     def _note(self, part: str, found: dict[str, Any]) -> None:
         self.results[part].append(found)
-        self._say(json.dumps({part: {name: value for name, value in found.items() if name != "facts"}}))
+        self._say(json.dumps({part: {name: value for name, value in found.items() if name not in ("facts", "said")}}))
 
     def _say(self, what: str) -> None:
         print(what, file=sys.stderr, flush=True)

@@ -11,8 +11,8 @@ from docket import CurrentExecution, Docket, Execution, Perpetual, Worker  # typ
 from benchmarks.contestants.interface import Case, Recorder
 
 RECORDER = Recorder()
-CONCURRENCY = 500
-"""As Roundsman's default; docket's is 10."""
+CONCURRENCY = 80
+"""docket's default is 10. Each task in hand may take a connection, and redis-py's pool has 100."""
 RESOLUTION = timedelta(milliseconds=10)
 """How often it looks for what is due, and for free slots; its default of 250 ms is longer than what counts as late."""
 ADDING = 64

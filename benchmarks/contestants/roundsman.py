@@ -13,8 +13,6 @@ from infrastructure.program import Program
 from infrastructure.settings import Settings
 
 JOBS = "benchmarks.contestants.roundsman_jobs"
-TOGETHER = 1000
-"""How many schedules are added concurrently."""
 
 
 def create(case: Case, recorder: Recorder) -> "Roundsman":
@@ -39,11 +37,9 @@ class Roundsman:
         await self._program.open()
 
     async def add(self, first_due_ms: Sequence[int]) -> None:
-        """Schedule all through the bus, many concurrently."""
+        """Schedule all through the bus, concurrently."""
         bus = self._program.container.scheduling.bus()
-        wanted = [self._descriptor(index, due) for index, due in enumerate(first_due_ms)]
-        for start in range(0, len(wanted), TOGETHER):
-            await asyncio.gather(*(bus.schedule_task(descriptor) for descriptor in wanted[start : start + TOGETHER]))
+        await asyncio.gather(*(bus.schedule_task(self._descriptor(i, due)) for i, due in enumerate(first_due_ms)))
 
     def _descriptor(self, index: int, first_due_ms: int) -> RecurrentTaskDescriptor:
         return RecurrentTaskDescriptor(

@@ -28,7 +28,7 @@ SUITES = (
     "tests/integration/test_cluster_changes.py",
     "tests/integration/test_engine.py",
     "tests/integration/test_instances.py",
-    "tests/distributed/test_two_processes.py",
+    "tests/distributed/test_scenario_kill.py",
 )
 LONGEST_S = 600
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mutations import MUTATIONS, ROOT, Mutation
+from mutations import MUTATIONS, ROOT, SUITES, Mutation
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
@@ -10,3 +10,7 @@ def test_each_mutation_finds_its_text_once(mutation: Mutation) -> None:
     text = (ROOT / mutation.file).read_text()
     assert text.count(mutation.old) == 1
     assert mutation.old != mutation.new
+
+
+def test_the_suites_are_there() -> None:
+    assert [suite for suite in SUITES if not (ROOT / suite).exists()] == []

@@ -1,6 +1,7 @@
 """redis-py's connections with three habits changed: cancelling, fail-overs, and telling what the server refused."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,8 +22,13 @@ PACKER: Any = HiredisRespSerializer()
 
 
 def error_code(error: BaseException) -> str:
-    """Return the word that begins the server's error; redis-py keeps it apart for the errors that it knows."""
-    return getattr(error, "status_code", None) or (str(error).split() or [""])[0]
+    """Return the word that begins the server's error, such as ``OOM``; ``ERR`` where there is none.
+
+    redis-py keeps it apart for the errors that it knows, and a script that raises an error again puts ERR before it.
+    """
+    known: str = getattr(error, "status_code", None) or "ERR"
+    first, *_ = str(error).split() or [""]
+    return first if known == "ERR" and re.fullmatch("[A-Z]{3,}", first) else known
 
 
 class _Loop(AsyncConnection):

@@ -74,6 +74,8 @@ class Fleet:
         self.ledger = directory / "ledger.jsonl"
         self._directory = directory
         self.processes: list[Member] = []
+        self._lines: list[Line] = []
+        self._read = 0
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ROUNDSMAN_")},
             "PYTHONPATH": f"{HERE}{os.pathsep}{SOURCES}",
@@ -119,11 +121,13 @@ class Fleet:
 
     def lines(self, phase: str | None = None) -> list[Line]:
         """Return the ledger so far."""
-        if not self.ledger.exists():
-            return []
-        whole, _, _ = self.ledger.read_text().rpartition("\n")  # the last line may be under way
-        found = [Line(**json.loads(line)) for line in whole.splitlines()]
-        return [line for line in found if phase in (None, line.phase)]
+        if self.ledger.exists():
+            with self.ledger.open("rb") as file:
+                file.seek(self._read)
+                whole, end, _ = file.read().rpartition(b"\n")  # the last line may be under way
+            self._read += len(whole) + len(end)
+            self._lines += [Line(**json.loads(line)) for line in whole.splitlines()]
+        return [line for line in self._lines if phase in (None, line.phase)]
 
     def logs(self) -> str:
         """Return what all processes said."""

@@ -251,6 +251,8 @@ async def _handed_over(run: Scenario, end: Callable[[Member], object]) -> tuple[
     victim.dismissed = True
     at = time.time()
     end(victim)
+    status = await asyncio.to_thread(victim.wait)
+    assert status in (0, -signal.SIGKILL), victim.said
     await run.reached("end", *ids)
     await run.verdict()
     again = {line.job_id: line.at - at for line in run.fleet.lines("begin") if line.attempt == 2}

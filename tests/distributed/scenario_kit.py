@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -96,13 +97,14 @@ class Scenario:
     async def ended(self, count: int, *job_ids: str) -> None:
         """Wait until each of these jobs has so many more ends than now."""
 
-        def counted(job_id: str) -> int:
-            return sum(line.job_id == job_id for line in self.fleet.lines("end"))
-
-        goals = {job_id: counted(job_id) + count for job_id in job_ids}
+        before = self._ends()
         await self.until(
-            lambda: all(counted(job_id) >= goal for job_id, goal in goals.items()), f"{count} more runs of {job_ids}"
+            lambda: (now := self._ends()) and all(now[job_id] >= before[job_id] + count for job_id in job_ids),
+            f"{count} more runs of {job_ids}",
         )
+
+    def _ends(self) -> Counter[str]:
+        return Counter(line.job_id for line in self.fleet.lines("end"))
 
     async def work(self, *members: Member) -> None:
         """Wait until each of these processes has ended a run from now on."""
@@ -176,7 +178,7 @@ async def all_end(fleet: Fleet) -> None:
     """Ask all living processes to end, at once; all must say that they did so cleanly."""
     living = [member for member in fleet.processes if member.poll() is None]
     statuses = await asyncio.gather(*(asyncio.to_thread(fleet.end, member) for member in living))
-    assert statuses == [0] * len(living), fleet.logs()
+    assert statuses == [0] * len(living), f"exit statuses {statuses}\n{fleet.logs()}"
 
 
 def _ours(evidence: Evidence) -> Evidence:

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,12 @@ from infrastructure.redis.binary import find_server_binary
 from support import wait_until_sync
 
 
+def free_port() -> int:
+    """Return a TCP port that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        return int(bound.getsockname()[1])
+
+
 class ExternalServer:
     """One server on a unix socket; ``options`` are lines of its configuration, with ``-`` written as ``_``."""
 
@@ -22,6 +29,8 @@ class ExternalServer:
         self.socket_path = directory / "s"
         self.options = {"appendonly": "yes", "appendfsync": "everysec", "save": '""', "maxmemory_policy": "noeviction"}
         self.options |= {name: str(value) for name, value in options.items()}
+        self.password = ""
+        """What the test's own client says to it, when that was changed."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -48,7 +57,8 @@ class ExternalServer:
     @contextlib.contextmanager
     def admin(self) -> Iterator["redis.Redis"]:
         """Give a client that is nobody's but the test's."""
-        with redis.Redis.from_url(self.url, decode_responses=True, protocol=2) as client:
+        password = self.password or None
+        with redis.Redis.from_url(self.url, decode_responses=True, protocol=2, password=password, retry=None) as client:
             yield client
 
     def tell(self, *command: object) -> Any:
@@ -74,6 +84,16 @@ class ExternalServer:
         if process is not None:
             how(process)
             process.wait(30)
+
+    def is_loading(self) -> bool:
+        """Tell whether it says that it is loading its data."""
+        try:
+            self.tell("PING")
+        except redis.BusyLoadingError:
+            return True
+        except redis.ConnectionError:
+            pass
+        return False
 
     def _answers(self) -> bool:
         try:

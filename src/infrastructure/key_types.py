@@ -6,6 +6,7 @@ KEY_TYPES: Mapping[str, str] = {
     "meta": "hash",
     "schedules": "hash",
     "states": "hash",
+    "ids": "zset",
     "stats": "hash",
     "due:": "zset",
     "run:": "hash",

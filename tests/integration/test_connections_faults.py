@@ -12,6 +12,7 @@ from domain.errors import StoreUnavailable, StrangeKey
 from fault_proxy import FaultProxy
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.redis.embedded import EmbeddedValkey
+from infrastructure.redis.sockets import error_code
 from support import wait_until
 
 SHORT_S = 0.15
@@ -176,3 +177,16 @@ def test_a_key_of_another_type_is_told_as_what_it_is() -> None:
         raise exceptions.ResponseError(said)
     assert failure.value.status == 503
     assert not isinstance(failure.value, StoreUnavailable), "waiting does not mend it"
+
+
+def test_the_code_of_an_error_is_found_wherever_redis_py_puts_it() -> None:
+    in_transaction = "Command # 1 (HGET {n}:states it's) of pipeline caused error: (\"MISCONF Errors writing\",)"
+    for error, code in (
+        (exceptions.ResponseError("MISCONF Errors writing to the AOF file"), "MISCONF"),
+        (exceptions.ResponseError("WRONGTYPE Operation", status_code="ERR"), "WRONGTYPE"),
+        (exceptions.OutOfMemoryError("command not allowed", status_code="OOM"), "OOM"),
+        (exceptions.ResponseError(in_transaction), "MISCONF"),
+        (exceptions.ResponseError("unknown command 'FOO'", status_code="ERR"), "ERR"),
+        (exceptions.ResponseError(""), "ERR"),
+    ):
+        assert error_code(error) == code

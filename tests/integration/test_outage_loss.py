@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from application.scheduling import RecurrentTaskDescriptor, SchedulePolicy
+from domain.errors import StrangeKey
 from external_server import ExternalServer
 from infrastructure.key_types import KEY_TYPES
 from infrastructure.program import Program
@@ -192,6 +193,36 @@ async def test_strange_keys_are_found_by_their_names(store: RedisStore, namespac
         f"the key '{{{namespace}}}:states' is a string and not a hash: somebody else wrote it; remove it",
     ]
     await store.command.unlink("{other}:states")
+
+
+async def test_a_key_that_a_stranger_took_is_named(
+    external: Servers, begin: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = external()
+    program = await begin(server)
+    await program.services().bus.schedule_task(QUICK)
+    later = program.container.store().key("later")
+    await asyncio.to_thread(server.tell, "SET", later, "theirs")
+    named = f"the key '{later}' is a string and not a zset: somebody else wrote it; remove it"
+    await wait_until(lambda: says(program, named), "health to name it")
+    assert named in caplog.text
+    assert not [record for record in caplog.records if record.exc_info], "no tracebacks for what is no bug"
+    await asyncio.to_thread(server.tell, "DEL", later)
+    await wait_until(lambda: is_ok(program), "health to be well again")
+
+
+@pytest.mark.parametrize("key", ["meta", "instances"])
+async def test_a_stranger_under_the_first_keys_is_named_at_start_or_soon(
+    key: str, external: Servers, namespace: str, begin: Start
+) -> None:
+    server = external()
+    await asyncio.to_thread(server.tell, "SET", f"{{{namespace}}}:{key}", "theirs")
+    if key == "meta":
+        with pytest.raises(StrangeKey, match="another type"):
+            await begin(server)
+        return
+    program = await begin(server)
+    await wait_until(lambda: says(program, f"the key '{{{namespace}}}:{key}' is a string and not a hash"))
 
 
 async def test_every_key_of_a_busy_program_is_known_by_its_type(external: Servers, begin: Start) -> None:

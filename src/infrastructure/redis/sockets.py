@@ -21,14 +21,18 @@ DEMOTED = frozenset({"READONLY", "MASTERDOWN", "UNBLOCKED"})
 PACKER: Any = HiredisRespSerializer()
 
 
+FIRST_WORD = re.compile(r"(?:Command # \d+ \(.*\) of pipeline caused error: \(['\"])?([A-Z]{3,})\b", re.DOTALL)
+
+
 def error_code(error: BaseException) -> str:
     """Return the word that begins the server's error, such as ``OOM``; ``ERR`` where there is none.
 
-    redis-py keeps it apart for the errors that it knows, and a script that raises an error again puts ERR before it.
+    redis-py keeps it apart for the errors that it knows, and a transaction puts words before it; a script that raises
+    an error again puts ERR before it.
     """
     known: str = getattr(error, "status_code", None) or "ERR"
-    first, *_ = str(error).split() or [""]
-    return first if known == "ERR" and re.fullmatch("[A-Z]{3,}", first) else known
+    found = FIRST_WORD.match(str(error)) if known == "ERR" else None
+    return found[1] if found else known
 
 
 class _Loop(AsyncConnection):
@@ -72,7 +76,7 @@ class _Loop(AsyncConnection):
         try:
             return await super().read_response(*args, **options)
         except exceptions.ResponseError as error:
-            code = error_code(error)
+            error.status_code = code = error_code(error)  # a pipeline writes its own words before the text
             self._heard(code)
             if code in DEMOTED:
                 await self.disconnect(nowait=True)
@@ -91,7 +95,7 @@ class _Thread(ThreadConnection):
         try:
             return super().read_response(*args, **options)
         except exceptions.ResponseError as error:
-            code = error_code(error)
+            error.status_code = code = error_code(error)  # a pipeline writes its own words before the text
             self._heard(code)
             if code in DEMOTED:
                 self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's

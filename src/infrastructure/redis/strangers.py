@@ -9,11 +9,16 @@ SHOWN = 5
 PAGE = 1000
 
 
+async def look_at_names(store: RedisStore, key_types: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what is wrong with the keys that have a name of their own in ``key_types``; in one round trip."""
+    return await _judge(store, {store.key(name): kind for name, kind in key_types.items() if not name.endswith(":")})
+
+
 async def find_strange_keys(store: RedisStore, key_types: Mapping[str, str]) -> tuple[str, ...]:
     """Return what is wrong with each key of the namespace that has another type than ours would have, five at most.
 
     ``key_types`` maps names to types: ``meta`` is the key ``{namespace}:meta``, ``run:`` all keys that begin so. Names
-    that are not in it are nobody's business.
+    that are not in it are nobody's business. It reads the names of all keys.
     """
     found: list[str] = []
     cursor: Any = 0
@@ -21,15 +26,20 @@ async def find_strange_keys(store: RedisStore, key_types: Mapping[str, str]) -> 
     start = len(store.prefix) + 1
     while True:
         cursor, keys = await store.command.scan(cursor, match=f"{store.prefix}:*", count=PAGE)
-        wanted = {key: kind for key in keys if (kind := kind_of(key[start:], key_types))}
-        pipe = store.command.pipeline(transaction=False)
-        for key in wanted:
-            pipe.type(key)
-        for (key, kind), is_kind in zip(wanted.items(), await pipe.execute(), strict=True):
-            if is_kind not in (kind, "none"):
-                found.append(f"the key '{key}' is a {is_kind} and not a {kind}: somebody else wrote it; remove it")
+        found += await _judge(store, {key: kind for key in keys if (kind := kind_of(key[start:], key_types))})
         if not int(cursor) or len(found) >= SHOWN:
             return tuple(found[:SHOWN])
+
+
+async def _judge(store: RedisStore, wanted: Mapping[str, str]) -> tuple[str, ...]:
+    pipe = store.command.pipeline(transaction=False)
+    for key in wanted:
+        pipe.type(key)
+    return tuple(
+        f"the key '{key}' is a {found} and not a {kind}: somebody else wrote it; remove it"
+        for (key, kind), found in zip(wanted.items(), await pipe.execute(), strict=True)
+        if found not in (kind, "none")
+    )
 
 
 def kind_of(name: str, key_types: Mapping[str, str]) -> str | None:

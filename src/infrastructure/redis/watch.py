@@ -14,7 +14,7 @@ from application.tasks import end_task
 from domain.errors import StoreUnavailable, StrangeKey
 from infrastructure.redis import server_check
 from infrastructure.redis.connection import RedisStore, store_errors
-from infrastructure.redis.strangers import find_strange_keys
+from infrastructure.redis.strangers import find_strange_keys, look_at_names
 
 log = logging.getLogger(__name__)
 
@@ -137,13 +137,14 @@ class StoreWatch:
         return StoreCondition(server_check.facts(info), tuple(trouble for trouble in troubles if trouble))
 
     async def _strangers(self) -> tuple[str, ...]:
-        """Search for keys of another type than ours, if the server has just complained of one."""
+        """Look at the keys that there is one of, and search for others if the server has just complained of one."""
+        found = await look_at_names(self._store, self._key_types)
         if not self._grown("WRONGTYPE"):
             self._strange = ()
-        elif time.monotonic() - self._searched > SEARCH_S or not self._strange:
+        elif time.monotonic() - self._searched > SEARCH_S or not (self._strange or found):
             self._searched = time.monotonic()
             self._strange = await find_strange_keys(self._store, self._key_types)
-        return self._strange
+        return tuple(dict.fromkeys((*found, *self._strange)))
 
     def _grown(self, code: str) -> bool:
         """Tell whether the server has answered this error since the last look."""

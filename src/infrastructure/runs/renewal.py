@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from application.runs.runner import JobRunner
-from domain.errors import StoreUnavailable
+from domain.errors import RoundsmanError
 from domain.runs.outcome import Released
 from domain.runs.run import Claim
 from infrastructure.redis.connection import RedisStore, store_errors
@@ -100,7 +100,7 @@ class Renewal:
                 watch = Stopwatch()
                 reply = self._renew(keys=[self._prefix], args=args)
             self.presence.heard(watch, reply)
-        except StoreUnavailable as error:
+        except RoundsmanError as error:
             if not self._down:
                 log.warning("leases cannot be renewed now: %s", error)
             self._down = True
@@ -120,7 +120,7 @@ class Renewal:
         try:
             with store_errors():
                 self.presence.swept(self._sweep(keys=[self._prefix], args=words))
-        except StoreUnavailable as error:
+        except RoundsmanError as error:
             log.debug("nothing is swept now: %s", error)  # the next renewal warns
         except Exception:
             log.exception("a sweep failed")
@@ -143,7 +143,7 @@ class Renewal:
         try:
             with store_errors():
                 self._settle(keys=[self._prefix], args=args)
-        except StoreUnavailable as error:
+        except RoundsmanError as error:
             log.warning("%d runs could not be given back and lapse: %s", len(claims), error)
         except Exception:
             log.exception("%d runs could not be given back and lapse", len(claims))
@@ -155,6 +155,6 @@ class Renewal:
             with store_errors():
                 if not self._down:  # else it would be one more timeout, and others find out by themselves
                     self._leave(keys=[self._prefix], args=[self._instance])
-        except StoreUnavailable as error:
+        except RoundsmanError as error:
             log.warning("this instance leaves without saying so: %s", error)
         self._client.close()

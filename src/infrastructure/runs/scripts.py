@@ -42,7 +42,7 @@ class Retention:
 
 @cache
 def source(name: str, retention: Retention, *, allow_oom: bool = False) -> str:
-    """Return the whole text of a script. Its shebang lets a server without memory refuse it whole, if it brings work."""
+    """Return the whole text of a script. By its shebang a server without memory refuses it whole, if it brings work."""
     flags = " flags=allow-oom" if allow_oom or name in ALLOWED_OUT_OF_MEMORY else ""
     allowed = ",".join(f"['{old}>{new}']=true" for old, targets in TRANSITIONS.items() for new in targets)
     head = (

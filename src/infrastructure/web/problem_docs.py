@@ -3,11 +3,13 @@
 import http
 from typing import Any
 
-from domain.errors import RoundsmanError, StoreUnavailable
+from domain.errors import NotConfirmedOnDisk, RoundsmanError, StoreFull, StoreUnavailable
 from infrastructure.web.errors import InternalError, NotAuthenticated, RoleTooLow
 from infrastructure.web.problems import MEDIA_TYPE, invalid_fields, problem_of
 
 STORE_AWAY = StoreUnavailable(why="Connection refused")
+STORE_FULL = StoreFull(why="command not allowed when used memory > 'maxmemory'.")
+NOT_ON_DISK = NotConfirmedOnDisk(why="not within 5 s")
 INVALID = invalid_fields([{"loc": ["query", "limit"], "msg": "Input should be greater than or equal to 1"}])
 
 EVERYWHERE: tuple[RoundsmanError, ...] = (
@@ -16,6 +18,8 @@ EVERYWHERE: tuple[RoundsmanError, ...] = (
     INVALID,
     InternalError(error_id="5f2c1b7a90de"),
     STORE_AWAY,
+    STORE_FULL,
+    NOT_ON_DISK,
 )
 
 

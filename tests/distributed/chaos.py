@@ -77,17 +77,25 @@ async def run_chaos(plan: Plan, directory: Path) -> Outcome:
             for n, (name, proxy) in enumerate(stage.hands.items())
         ]
         try:
-            in_vain: list[str] = []
-            await _until(lambda: _everyone(stage), "every process to start", in_vain)
-            if in_vain:
-                raise RuntimeError(
-                    "; ".join([*in_vain, *(one for slot in stage.slots.values() for one in slot.ended_unasked)])
-                )
+            await _started(stage)
             await _break_it(plan, stage, hands)
             return await _judge(plan, stage, hands, store, journal)
         finally:
             await asyncio.to_thread(lambda: [hand.stop() for hand in hands])
             await store.close()
+
+
+async def _started(stage: Stage) -> None:
+    """Wait for every process; nothing is broken yet, so none may end."""
+    notes: list[str] = []
+
+    async def done() -> bool:
+        notes.extend(text for slot in stage.slots.values() for text in slot.ended_unasked)
+        return bool(notes) or await _everyone(stage)
+
+    await _until(done, "every process to start", notes)
+    if notes:
+        raise RuntimeError("; ".join(notes))
 
 
 def _hand_of(facts: dict[str, object]) -> object:

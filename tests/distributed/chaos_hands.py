@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from application.scheduling import (
     BackgroundTaskScheduler,
     RecurrentTaskDescriptor,
@@ -70,7 +72,7 @@ class Hand:
             self.answers["done"] += 1
         except StoreUnavailable:
             self.answers["unavailable"] += 1
-        except RoundsmanError as error:
+        except (RoundsmanError, ValidationError) as error:
             self.answers[f"refused: {type(error).__name__}"] += 1
         except Exception as error:
             self.answers["error"] += 1

@@ -82,6 +82,9 @@ class Scale:
     lease_s: float = 2.0
     fault_every_s: float = 3.0
     control_every_s: float = 0.25
+    longest_hold_s: float = 3.5
+    roll_patience_s: float = 15.0
+    """How long a rolling restart waits for one process before it goes on to the next."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def _controls(dice: random.Random, scale: Scale) -> list[Action]:
         if kind in ("one_shot", "later"):
             target = f"o{len(errands)}"
             errands.append(target)
-            facts = _errand(dice, kind)
+            facts = _errand(dice, scale, kind)
         elif kind == "stop_one_shot":
             target = dice.choice(errands[-5:] or ["o0"])
             facts = {"cancel_running": dice.random() < 0.5}
@@ -131,7 +134,7 @@ def _descriptor(dice: random.Random, scale: Scale) -> dict[str, Any]:
         "name": dice.choice(("Chore", "Chore", "Chore", "ChoreSync")),
         "interval": dice.choice(INTERVALS_S),
         "mood": mood,
-        "hold_s": round(dice.uniform(0.2, 3.5), 2) if mood == "hold" else 0.0,
+        "hold_s": round(dice.uniform(0.2, scale.longest_hold_s), 2) if mood == "hold" else 0.0,
         "overlap": dice.choice(OVERLAPS),
         "catch_up": dice.choice(CATCH_UPS),
         "jitter_s": dice.choice(JITTERS_S),
@@ -145,12 +148,12 @@ def _descriptor(dice: random.Random, scale: Scale) -> dict[str, Any]:
     return facts
 
 
-def _errand(dice: random.Random, kind: str) -> dict[str, Any]:
+def _errand(dice: random.Random, scale: Scale, kind: str) -> dict[str, Any]:
     mood = dice.choice([mood for mood in MOODS if mood != "ending"])
     facts: dict[str, Any] = {
         "name": dice.choice(("Errand", "Errand", "ErrandSync")),
         "mood": mood,
-        "hold_s": round(dice.uniform(0.2, 3.5), 2) if mood == "hold" else 0.0,
+        "hold_s": round(dice.uniform(0.2, scale.longest_hold_s), 2) if mood == "hold" else 0.0,
         "max_retries": dice.choice((None, 0, 3)),
         "timeout_s": dice.choice((1.0, 5.0, None)),
     }

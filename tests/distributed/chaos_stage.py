@@ -27,9 +27,7 @@ SOURCES = HERE.parents[1] / "src"
 ROUNDSMAN = Path(sys.executable).parent / "roundsman"
 PATIENCE_S = 60.0
 """How long a process may take to end when asked, and everything to be well again at the end."""
-ROLL_PATIENCE_S = 15.0
-"""How long a rolling restart waits for one process before it goes on to the next."""
-EXPLAINED = ("the event loop has not turned", "outcomes could not be settled: others will take these runs over")
+EXPLAINED = ("blocks the event loop for", "outcomes could not be settled: others will take these runs over")
 """What a process says that was frozen, or that was asked to end while it was cut off from the store."""
 RESTART_AFTER_S = 0.5
 """How often a process that ended by itself is looked for, and started anew."""
@@ -237,7 +235,7 @@ class Stage:
         for slot in self.slots.values():
             await slot.terminate()
             slot.start()
-            deadline = time.monotonic() + ROLL_PATIENCE_S
+            deadline = time.monotonic() + self._scale.roll_patience_s
             while time.monotonic() < deadline and not await self.announced([slot.pid]):
                 await asyncio.sleep(0.1)
 

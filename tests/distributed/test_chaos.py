@@ -7,7 +7,17 @@ import pytest
 from distributed.chaos import run_chaos
 from distributed.chaos_plan import Scale, make_plan
 
-SHORT = Scale(seconds=14, processes=3, controls=2, schedules=12, lease_s=1.0, fault_every_s=1.2, control_every_s=0.3)
+SHORT = Scale(
+    seconds=14,
+    processes=3,
+    controls=2,
+    schedules=12,
+    lease_s=1.0,
+    fault_every_s=1.2,
+    control_every_s=0.3,
+    longest_hold_s=1.5,
+    roll_patience_s=3.0,
+)
 CRASHES = {"kill", "freeze", "terminate", "black hole", "reset", "latency"}
 
 

@@ -26,6 +26,11 @@ class ApiOf:
         """Read."""
         return self.call("GET", path)
 
+    def health(self) -> dict[str, Any]:
+        """Return the components of the readiness probe."""
+        components: dict[str, Any] = self._http.get("/health/ready").json()["components"]
+        return components
+
     def instances(self) -> dict[int, dict[str, Any]]:
         """Return all instances by process id."""
         return {found["pid"]: found for found in self.get("/instances?limit=500")["items"]}

@@ -43,6 +43,9 @@ def test_who_is_there_who_is_silent_and_who_is_gone(fleet: Fleet) -> None:
         assert abs(api.instances()[executing.pid]["clock_offset_s"]) < 5
         wrong = api.instances()[both.pid]
         assert wrong["started_at"] < wrong["last_seen_at"], "both by the store's clock"
+        with ApiOf(fleet, both) as its_own:
+            assert "this host's clock is +29" in its_own.health()["store"]["detail"]
+        assert "clock" not in api.health()["store"].get("detail", "")
         told = roundsman("instances", url=api.base)
         assert "ahead of the store's" in told.err
         assert told.err.count("the clock of") == 1

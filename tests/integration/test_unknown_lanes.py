@@ -306,12 +306,17 @@ async def test_one_sweep_a_lease_is_enough_for_all(hands: tuple[Hands, Hands]) -
 async def test_nothing_is_parked_right_after_a_time_in_which_nobody_was_heard(hands: tuple[Hands, Hands]) -> None:
     a, _ = hands
     await one_shot(a)
-    a.announce(60_000)
+    a.announce(60_000, lanes=())
     a.client.hset(f"{a.prefix}orphans", "Once@1", 1)
     a.call("sweep", 60_000, "1")
     run = await a.instance.runs.get("o")
     assert run is not None
     assert run.parked is None
+    a.client.hset(f"{a.prefix}meta", "nobody_gone_until", 0)
+    a.call("sweep", 60_000, "1")
+    run = await a.instance.runs.get("o")
+    assert run is not None
+    assert run.parked is not None
 
 
 async def test_the_api_shows_why_it_waits(redis_url: str, namespace: str) -> None:

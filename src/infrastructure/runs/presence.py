@@ -73,11 +73,14 @@ class Presence:
         return [self.instance_id, self._lease_ms, json.dumps(facts), LAYOUT]
 
     def _begun(self) -> str:
-        """Return when this instance began, by the store's clock as the first look showed it."""
-        if not self._started_at:
-            moment = datetime.fromtimestamp(self._created - (self.clock.seconds or 0.0), UTC)
-            self._started_at = moment.isoformat(timespec="milliseconds")
-        return self._started_at
+        """Return when this instance began, by the store's clock as soon as a look has told how far this host's is off."""
+        if self._started_at:
+            return self._started_at
+        offset_s = self.clock.seconds
+        began = datetime.fromtimestamp(self._created - (offset_s or 0.0), UTC).isoformat(timespec="milliseconds")
+        if offset_s is not None:
+            self._started_at = began
+        return began
 
     def sweep_words(self) -> list[Any] | None:
         """Return the arguments of sweep.lua, once a lease and as long as there is more to do; else None."""

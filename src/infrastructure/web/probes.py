@@ -21,7 +21,7 @@ LANE = {"ready": 3, "running": 2, "oldest_ready_s": 0.8}
 READY = {
     "status": "degraded",
     "components": {
-        "store": {"status": "ok", "facts": {"answered_in_s": 0.0004}},
+        "store": {"status": "ok", "facts": {"answered_in_s": 0.0004, "clock_offset_s": 0.0021}},
         "events": {"status": "degraded", "detail": "the tail of 'job' events: Connection refused"},
     },
 }
@@ -78,7 +78,9 @@ class QueueStatsView(BaseModel):
     ready: int
     running: int
     later: int = Field(description="Delayed runs, and those that wait for another try.")
-    parked: int = Field(description="Runs that were set aside and wait for a person.")
+    parked: int = Field(
+        description="Runs that were set aside: they wait for a person, or for an instance that knows them."
+    )
     oldest_ready_s: float | None
     lanes: dict[str, LaneView] | None = Field(default=None, description="By job and version; for known callers.")
 

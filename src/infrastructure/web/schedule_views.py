@@ -98,8 +98,11 @@ class ScheduleView(BaseModel):
         description="Ids of runs that were set aside, and why. Each keeps its place, so that under `skip` no fire runs "
         "until the schedule is resumed: what ended one process after another is not tried again by itself."
     )
-    paused: Pause | None
-    parked: Parked | None
+    paused: Pause | None = Field(description="Who paused it, when and why.")
+    parked: Parked | None = Field(
+        description="Why it was set aside. What cannot be loaded waits for a person; what no running instance knows "
+        "goes on by itself when one comes; what this version of the program cannot read can be stopped."
+    )
 
     @classmethod
     def of(cls, info: ScheduleInfo) -> "ScheduleView":

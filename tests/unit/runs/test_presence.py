@@ -51,6 +51,7 @@ def test_a_stopwatch_tells_how_long_it_took_and_when_it_ended() -> None:
 
 def test_what_is_announced_names_the_lease_and_the_offset_and_begins_with_the_id() -> None:
     presence = Presence("i1", 4_000, lambda: {"role": "api", "claimed": 0})
+    assert json.loads(presence.words()[2])["clock_offset_s"] is None
     presence.clock.note(0.0, 10.0, (8, 0))
     instance, lease, text, layout = presence.words()
     assert (instance, lease, layout) == ("i1", 4_000, LAYOUT)

@@ -73,7 +73,7 @@ class Presence:
         return [self.instance_id, self._lease_ms, json.dumps(facts), LAYOUT]
 
     def _begun(self) -> str:
-        """Return when this instance began, by the store's clock as soon as a look has told how far this host's is off."""
+        """Return when this instance began, by the store's clock as soon as a look has told the offset."""
         if self._started_at:
             return self._started_at
         offset_s = self.clock.seconds

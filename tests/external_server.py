@@ -1,6 +1,7 @@
 """A Valkey that is not the program's: configured at will, killed and started again, with its data or without."""
 
 import contextlib
+import resource
 import shutil
 import socket
 import subprocess
@@ -49,10 +50,21 @@ class ExternalServer:
         lines = [f"{name.replace('_', '-')} {value}" for name, value in self.options.items()]
         own = ["port 0", f"unixsocket {self.socket_path}", f"dir {self.directory}", f"logfile {self.directory / 'log'}"]
         self.socket_path.unlink(missing_ok=True)
-        self._process = subprocess.Popen([find_server_binary(), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            [find_server_binary(), "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            restore_signals=False,  # a file that may not grow is an error then, and not the server's end
+        )
         assert self._process.stdin is not None
         self._process.stdin.write("\n".join([*own, *lines, ""]).encode())
         self._process.stdin.close()
+
+    def fill_disk(self, full: bool = True) -> None:
+        """Let no file of the server grow any more, or let them grow again."""
+        assert self._process is not None
+        limit = 1 if full else resource.RLIM_INFINITY
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
     @contextlib.contextmanager
     def admin(self) -> Iterator["redis.Redis"]:

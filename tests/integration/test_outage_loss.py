@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from application.scheduling import RecurrentTaskDescriptor, SchedulePolicy
-from domain.errors import StrangeKey
+from domain.errors import StoreUnavailable, StrangeKey
 from external_server import ExternalServer
 from infrastructure.key_types import KEY_TYPES
 from infrastructure.program import Program
@@ -223,6 +223,43 @@ async def test_a_stranger_under_the_first_keys_is_named_at_start_or_soon(
         return
     program = await begin(server)
     await wait_until(lambda: says(program, f"the key '{{{namespace}}}:{key}' is a string and not a hash"))
+
+
+async def test_one_whose_disk_is_full_is_told_and_used_again(external: Servers, begin: Start) -> None:
+    server = external()
+    program = await begin(server)
+    bus = program.services().bus
+    await asyncio.to_thread(server.fill_disk)
+
+    async def refused() -> bool:
+        try:
+            await bus.schedule_task(QUICK)
+            await program.services().scheduler.stop_task("quick")
+        except StoreUnavailable as error:
+            return "MISCONF" in str(error)
+        return False
+
+    await wait_until(refused, "writes to be refused")
+    await wait_until(lambda: says(program, "it cannot write its append-only file"), "health to say why")
+    await asyncio.to_thread(server.fill_disk, False)
+    await wait_until(lambda: is_ok(program), "health to be well again")
+    await bus.schedule_task(QUICK)
+
+    async def ran() -> bool:
+        return (await counts(program, "quick")).succeeded > 2
+
+    await wait_until(ran, "work to go on")
+
+
+async def test_a_process_uses_a_few_connections(external: Servers, begin: Start) -> None:
+    """What docs/operations.md says of ``maxclients``."""
+    server = external()
+    program = await begin(server)
+    await program.services().bus.schedule_task(QUICK)
+    for _ in range(20):
+        await program.services().health.look()
+    connected = (await asyncio.to_thread(server.tell, "INFO", "clients"))["connected_clients"]
+    assert 5 <= connected <= 25
 
 
 async def test_every_key_of_a_busy_program_is_known_by_its_type(external: Servers, begin: Start) -> None:

@@ -18,7 +18,7 @@ from domain.errors import RoundsmanError, StoreUnavailable, StrangeKey
 from domain.runs.run import Claim
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.schedule import ScheduleState
-from infrastructure.redis.connection import RedisStore, store_errors
+from infrastructure.redis.connection import COMMAND_TIMEOUT_S, RedisStore, store_errors
 from infrastructure.runs.scripts import Retention, source
 from infrastructure.runs.store import join_spec
 from infrastructure.scheduling.prepared import Prepared, iso, prepare
@@ -78,6 +78,8 @@ class Tick:
         )
         self._cache: dict[str, Prepared] = {}
         self._down = self._strange = False
+        self._ahead_ms: int | None = None
+        """By how much the store's clock is ahead of our monotonic one, at most."""
         self.ticked = time.monotonic()
         """When the last whole pass ended, by this machine's monotonic clock."""
         self.claims_left = False
@@ -119,10 +121,12 @@ class Tick:
 
     def _fire(self) -> float:
         """Take, plan and commit; return the seconds until something is due."""
+        asked = time.monotonic()
         now_text, next_look, taken = self._call(
-            self._take, [self._pace.lease_ms, self._pace.batch, *self._registry.lanes]
+            self._take, [self._lease_in_time(), self._pace.batch, *self._registry.lanes]
         )
         now = int(now_text)
+        self._ahead_ms = now - round(asked * 1000)
         if not taken:
             return (int(next_look) - now) / 1000 if next_look else LONGEST_WAIT_S
         looks = [int(next_look)] if next_look else []
@@ -192,7 +196,8 @@ class Tick:
     def _commit_batch(self, batch: "Batch") -> None:
         """Write the plans; runs that became this instance's own at once go to the event loop."""
         free = self._runner.free_slots if self._may_claim() and not self.claims_left else 0
-        _, _, tokens = self._call(self._commit, [free, self._pace.lease_ms, *batch.arguments])
+        _, _, tokens = self._call(self._commit, [free, self._lease_in_time(), *batch.arguments])
+        tokens = tokens or [""] * len(batch.runs)  # none: the store found this call too late, and changed nothing
         claims = [
             schedule.claim(run, token) for (schedule, run), token in zip(batch.runs, tokens, strict=True) if token
         ]
@@ -212,7 +217,7 @@ class Tick:
         pace = self._pace
         lanes = self._registry.lanes
         now, next_look, left, rows = self._call(
-            self._claim, [pace.lease_ms, min(slots, pace.batch), pace.takeover_limit, *lanes]
+            self._claim, [self._lease_in_time(), min(slots, pace.batch), pace.takeover_limit, *lanes]
         )
         claims = [claim for row in rows if (claim := _claim(row)) is not None]
         self._begin(claims)
@@ -220,6 +225,13 @@ class Tick:
         if left and self._runner.free_slots:
             return 0.0
         return (int(next_look) - int(now)) / 1000 if next_look else LONGEST_WAIT_S
+
+    def _lease_in_time(self) -> str:
+        """Return the lease, and until when (ms of the store's clock) this process waits for an answer."""
+        if self._ahead_ms is None:
+            return str(self._pace.lease_ms)
+        patience_ms = round(COMMAND_TIMEOUT_S * 1000)
+        return f"{self._pace.lease_ms}@{round(time.monotonic() * 1000) + self._ahead_ms + patience_ms}"
 
     def _call(self, script: Any, args: list[Any]) -> Any:
         return script(keys=[self._prefix], args=[self._instance, *args], client=self._client)

@@ -1,7 +1,8 @@
 -- claim: take over lapsed runs and take ready ones, oldest first, at most as many as there are free slots.
--- ARGV: instance, lease_ms, limit, takeover_limit, lane...
+-- ARGV: instance, lease_ms[@deadline], limit, takeover_limit, lane...
 -- Reply: { now, next look at `later` or '', runs still ready, { tag, spec, data, lane, attempt, retries, token } ... }
-local lease, limit, takeover_limit = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local lease, limit, takeover_limit = unless_late(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+if not lease then return { int(NOW), '', 0, {} } end
 local quiet_until = beat(lease)
 local claimed, left = {}, 0
 

@@ -17,6 +17,14 @@ local function int(x) return string.format('%.0f', x) end
 local function quote(x) return cjson.encode(x) end
 local function run_key(id) return PREFIX .. 'run:' .. id end
 
+-- '<ms>' or '<ms>@<deadline>': a duration, and until when (ms) somebody waits for the answer. A server that was frozen reads
+-- what was sent to it long ago: what its caller has given up then hides and claims nothing. Returns nil for such a call.
+local function unless_late(text)
+  local ms, deadline = string.match(text, '^(%d+)@?(%d*)$')
+  if deadline ~= '' and NOW > tonumber(deadline) then return nil end
+  return tonumber(ms)
+end
+
 -- A command from Lua costs about 3 us, one more member of a command a tenth of that: what many runs of one call write
 -- into the same key is gathered, and written when the script ends. Nothing reads such a key after gathering into it.
 local gathered, dropped = {}, {}

@@ -1,10 +1,12 @@
 -- commit: write the plans of taken schedules, each only if its state is still the one that was taken.
--- ARGV: instance, free slots, lease_ms, then for each schedule:
+-- ARGV: instance, free slots, lease_ms[@deadline], then for each schedule:
 --   id, taken state, next state ('' = ended), lane, look, overlap (skip | queue_one | allow), limit,
 --   dropped, dropped event, n, then n times: run id, reason, order, missed, tag, spec, data
 -- Reply: { runs made ready, schedules that had changed meanwhile, the token or '' of each run }
 -- As long as this instance has free slots and no run of the lane is ready before them, runs are its own at once.
-local free, lease, ready, stale, at = tonumber(ARGV[2]), int(NOW + tonumber(ARGV[3])), 0, 0, 4
+local lease_ms = unless_late(ARGV[3])
+if not lease_ms then return { 0, 0, {} } end
+local free, lease, ready, stale, at = tonumber(ARGV[2]), int(NOW + lease_ms), 0, 0, 4
 local tokens = {}
 
 local function next_arg()

@@ -1,7 +1,8 @@
 -- take: hide what is due from the other instances for a while, and return it.
--- ARGV: instance, hide_ms, limit, lane...
+-- ARGV: instance, hide_ms[@deadline], limit, lane...
 -- Reply: { now, next look or '', { id, state } ... }
-local hide, limit = tonumber(ARGV[2]), tonumber(ARGV[3])
+local hide, limit = unless_late(ARGV[2]), tonumber(ARGV[3])
+if not hide then return { int(NOW), '', {} } end
 local taken, next_look = {}, nil
 
 local function take(due)

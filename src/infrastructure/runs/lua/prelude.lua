@@ -192,8 +192,8 @@ local function finish(run, status, topic, ending, facts)
   else
     gather('ZREM', PREFIX .. 'ready:' .. run.lane, run.id)
     gather('ZREM', PREFIX .. 'later', run.id)
-    redis.call('HDEL', PREFIX .. 'parked', run.id)
   end
+  gather('HDEL', PREFIX .. 'parked', run.id) -- one that executes may be marked too, as nobody else knew it
   redis.call('SREM', PREFIX .. 'active:' .. run.job, run.id)
   announce(topic, run, ending)
   if run.reason == 'one_shot' then

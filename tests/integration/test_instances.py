@@ -189,6 +189,20 @@ async def test_pages_follow_the_ids_and_can_leave_the_gone_out(cluster: Cluster,
     assert (await instances.page(limit=4)).next_cursor is None
 
 
+async def test_an_instance_of_another_version_that_says_less_is_shown_all_the_same(
+    cluster: Cluster, hands: tuple[Hands, Hands]
+) -> None:
+    a, b = hands
+    for name in ("terse", "left"):
+        a.id = name
+        a.call("announce", 1_000, json.dumps({"id": name, "mood": "good"}), 1)
+    a.call("leave")
+    b.call("sweep", 1_000, "1")
+    left, terse = (await shown(cluster)).values()
+    assert (left.status, left.why, left.role) == (InstanceStatus.GONE, Departure.STOPPED, "?")
+    assert (terse.status, terse.version, terse.lanes) == (InstanceStatus.ALIVE, "?", [])
+
+
 async def test_a_store_that_lost_its_data_hears_of_all_again(
     fresh_valkey: Callable[[], EmbeddedValkey], namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor, SchedulePolicy
 from cluster import Cluster
 from domain.runs.outcome import Terminated
-from domain.scheduling.schedule import ScheduleInfo
+from domain.scheduling.schedule import PutResult, ScheduleInfo
 from hands import Hands, schedule
+from newer_jobs import NewerNote, NewerOnce
 from support import wait_until, wait_until_sync
 
 
@@ -42,6 +43,34 @@ async def test_parking_spares_a_schedule_that_was_made_anew(hands: tuple[Hands, 
     info = await a.instance.scheduler.get_task_info("s")
     assert isinstance(info, ScheduleInfo)
     assert info.parked is not None
+
+
+async def test_an_older_and_a_newer_program_take_only_their_own(cluster: Cluster) -> None:
+    older, newer = await cluster.start(), await cluster.start(jobs=(NewerNote, NewerOnce))
+    for n, program in enumerate((older, newer)):
+        await program.bus.schedule_task(RecurrentTaskDescriptor(id=f"s{n}", name="Note", interval=0.05))
+        await program.bus.schedule_task(ScheduledTaskDescriptor(id=f"o{n}", name="Once"))
+    await wait_until(lambda: all(len(cluster.ledger.of(f"s{n}")) > 10 and cluster.ledger.of(f"o{n}") for n in range(2)))
+    labels = {entry.job_id: entry.label for entry in cluster.ledger.entries}
+    assert labels == {"s0": "plain", "o0": "plain", "s1": "newer", "o1": "newer"}
+    assert {entry.attempt for entry in cluster.ledger.entries} == {1}
+    assert await cluster.events("job", "job.lost") == []
+
+
+async def test_a_schedule_goes_to_the_version_that_scheduled_it_last_and_back(cluster: Cluster) -> None:
+    older, newer = await cluster.start(), await cluster.start(jobs=(NewerNote, NewerOnce))
+    for program, label in ((older, "plain"), (newer, "newer"), (older, "plain")):
+        changed = await program.bus.schedule_task(RecurrentTaskDescriptor(id="s", name="Note", interval=0.05))
+        assert changed.result is not PutResult.UNCHANGED
+        before = {entry.run_id for entry in cluster.ledger.entries}
+
+        def later(seen: set[str] = before) -> list[str]:
+            return [entry.label for entry in cluster.ledger.entries if entry.run_id not in seen]
+
+        await wait_until(lambda later=later: len(later()) > 10)
+        assert set(later()[1:]) == {label}, "but for one that may have been claimed before the change"
+    run_ids = [entry.run_id for entry in cluster.ledger.entries]
+    assert len(set(run_ids)) == len(run_ids)
 
 
 async def test_a_change_at_the_moment_of_a_fire_does_not_fire_it_again(cluster: Cluster) -> None:

@@ -6,44 +6,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from api_kit import Api
-from application.scheduling import (
-    Injected,
-    RecurrentBackgroundJob,
-    RecurrentTaskDescriptor,
-    ScheduledBackgroundJob,
-    ScheduledTaskDescriptor,
-    backgroundjob,
-)
+from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor
 from cluster import Cluster, Instance
 from domain.runs.run import RunRecord
 from domain.scheduling.schedule import OneShotInfo, ScheduleInfo, ScheduleStatus
 from hands import Hands, one_shot, schedule
-from sample_jobs import Ledger, Note, Once
+from newer_jobs import NewerNote, NewerOnce
+from sample_jobs import Note, Once
 from support import wait_until
 
 LEASE_MS = 1_000
-
-
-@backgroundjob(task_type="recurrent", name="Note", version=2)
-class NewerNote(RecurrentBackgroundJob):
-    """The same job as a later program has it."""
-
-    label: str = "newer"
-    ledger: Injected[Ledger]
-
-    async def run_every(self) -> None:
-        self.ledger.gate(self.label).set()
-
-
-@backgroundjob(task_type="scheduled", name="Once", version=2)
-class NewerOnce(ScheduledBackgroundJob):
-    """The same one-shot as a later program has it."""
-
-    label: str = "newer once"
-    ledger: Injected[Ledger]
-
-    async def run_at(self) -> None:
-        self.ledger.gate(self.label).set()
 
 
 async def older_and_newer(cluster: Cluster) -> tuple[Instance, Instance]:
@@ -92,7 +64,7 @@ async def test_a_schedule_that_nobody_knows_is_parked_once_due_and_goes_on_when_
     assert told["parked"] == info.parked.reason
 
     await cluster.start(lease_ms=LEASE_MS, jobs=(NewerNote, NewerOnce))
-    await cluster.ledger.gate("newer").wait()
+    await wait_until(lambda: cluster.ledger.of("new"))
 
     async def resumed() -> list[str]:
         return [event["id"] for event in await cluster.events("schedule", "schedule.resumed")]
@@ -249,6 +221,27 @@ async def test_a_schedule_that_was_changed_while_it_waited_is_parked_anew_only_w
     sweeper.know("Note@1")
     sweeper.sweep()
     assert len(await cluster.events("schedule", "schedule.resumed")) == 1, "that was the person's"
+
+
+async def test_a_schedule_that_was_paused_while_it_waited_stays_so(
+    cluster: Cluster, hands: tuple[Hands, Hands], sweeper: Sweeper
+) -> None:
+    a, _ = hands
+    await schedule(a, interval=0.01)
+
+    async def marked() -> bool:
+        sweeper.sweep()
+        return bool(await cluster.events("schedule", "schedule.changed"))
+
+    await wait_until(marked)
+    await a.instance.scheduler.pause("s", "a person said so")
+    sweeper.know("Note@1")
+    sweeper.sweep()
+    assert await cluster.events("schedule", "schedule.resumed") == []
+    info = await a.instance.scheduler.get_task_info("s")
+    assert isinstance(info, ScheduleInfo)
+    assert info.status is ScheduleStatus.PAUSED
+    assert a.client.exists(f"{a.prefix}strays", f"{a.prefix}orphans") == 0
 
 
 async def test_a_run_whose_owner_died_with_all_who_know_it_is_parked_until_it_is_taken_over(

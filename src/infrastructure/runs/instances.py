@@ -8,6 +8,7 @@ from infrastructure.redis.connection import RedisStore, store_errors
 
 GONE_SHOWN_MS = 24 * 3600 * 1000
 """As long as instances.lua keeps them; it trims when the next one goes."""
+UNTOLD = {"role": "?", "version": "?", "host": "?", "pid": 0, "lease_ms": 5_000}
 
 
 class RedisInstances:
@@ -51,12 +52,17 @@ class RedisInstances:
 
 
 def _heard(announcement: dict[str, Any], seen: int, now: int) -> Instance:
-    status = heard_status(now - seen, announcement["lease_ms"])
-    return Instance.model_validate({**announcement, "last_seen_at": seen, "status": status})
+    facts = _facts(announcement, seen)
+    return Instance.model_validate({**facts, "status": heard_status(now - seen, facts["lease_ms"])})
 
 
 def _departed(departure: dict[str, Any], when: int) -> Instance:
     """Return an instance that left: it holds nothing any more."""
-    facts = {**departure["announcement"], "claimed": 0, "loop_blocked": False}
-    facts |= {"last_seen_at": departure["last_seen"], "gone_at": when, "why": departure["why"]}
+    facts = _facts(departure["announcement"], departure["last_seen"]) | {"claimed": 0, "loop_blocked": False}
+    facts |= {"gone_at": when, "why": departure["why"]}
     return Instance.model_validate({**facts, "status": InstanceStatus.GONE})
+
+
+def _facts(announcement: dict[str, Any], seen: int) -> dict[str, Any]:
+    """Return what an instance said, and "?" for what another version of the program does not say."""
+    return {**UNTOLD, "started_at": seen, **announcement, "last_seen_at": seen}

@@ -21,7 +21,7 @@ local function known_lanes()
   for i = 1, #beats, 2 do seen[beats[i]] = tonumber(beats[i + 1]) end
   for _, text in ipairs(redis.call('HVALS', PREFIX .. 'instances')) do
     local instance = cjson.decode(text)
-    if NOW - (seen[instance.id] or 0) <= GRACE_LEASES * instance.lease_ms then
+    if NOW - (seen[instance.id] or 0) <= GRACE_LEASES * (instance.lease_ms or lease) then
       for _, lane in ipairs(instance.lanes or {}) do known[lane], executing = true, true end
     end
   end

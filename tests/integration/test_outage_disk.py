@@ -6,12 +6,13 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor
 from cluster import Cluster, Instance
-from domain.errors import NotConfirmedOnDisk, StoreUnavailable
+from domain.errors import NotConfirmedOnDisk, StoreUnavailable, StrangeKey
 from domain.monitoring.worker import Worker, WorkerPatch, WorkerRequest
 from domain.scheduling.schedule import ScheduleStatus
 from external_server import ExternalServer
@@ -156,6 +157,40 @@ async def test_who_executes_waits_for_no_disk(unsynced: tuple[ExternalServer, In
 async def settled(instance: Instance, task_id: str) -> str:
     run = await instance.runs.get(task_id)
     return run.status.value if run and run.ended_at else ""
+
+
+async def test_many_that_ask_together_wait_together(external: Servers, namespace: str) -> None:
+    """A server that syncs once a second must not answer a few dozen callers a second."""
+    server = external()
+    async with Cluster(server.url, namespace) as cluster:
+        one = await cluster.start(executes=False, confirm_on_disk=True)
+        before = await asyncio.to_thread(server.tell, "INFO", "commandstats")
+        await asyncio.gather(*(one.bus.schedule_task(hourly(f"s{number}")) for number in range(1000)))
+        after = await asyncio.to_thread(server.tell, "INFO", "commandstats")
+        waits = after["cmdstat_waitaof"]["calls"] - before["cmdstat_waitaof"]["calls"]
+        assert waits <= 100
+        assert len(await kept(one)) == 1000
+
+
+async def test_one_that_is_refused_concerns_nobody_else(external: Servers, namespace: str) -> None:
+    server = external()
+    async with Cluster(server.url, namespace) as cluster:
+        one = await cluster.start(executes=False, confirm_on_disk=True)
+        await asyncio.to_thread(server.tell, "SET", f"{one.store.prefix}:active:bad", "a stranger's")
+        asking = [one.bus.schedule_task(later(task_id)) for task_id in ("a", "bad", "b")]
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        assert [isinstance(answer, StrangeKey) for answer in answers] == [False, True, False]
+        assert await kept(one) == {"a", "b", "bad"} - {"bad"}
+
+
+async def test_closing_leaves_nobody_waiting(unsynced: tuple[ExternalServer, Instance], monkeypatch: Any) -> None:
+    monkeypatch.setattr(disk, "PATIENCE_S", 60.0)
+    one = unsynced[1]
+    asking = asyncio.create_task(one.bus.schedule_task(hourly("s")))
+    await wait_until(lambda: kept(one))
+    await one.store.close()
+    with pytest.raises(StoreUnavailable, match="closed before the answer came"):
+        await asking
 
 
 async def test_a_script_that_the_server_forgot_is_sent_again(external: Servers, namespace: str) -> None:

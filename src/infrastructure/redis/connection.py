@@ -127,6 +127,8 @@ class RedisStore:
     async def close(self) -> None:
         """Close the asyncio clients; twice is fine. A synchronous one is closed by the thread that asked for it."""
         await self._gathering.close()
+        if self._disk is not None:
+            await self._disk.close()
         for client in (self.command, self.blocking, self._confirming):
             await client.aclose()
 

@@ -101,7 +101,7 @@ class StoreLoading(StoreAway):
 
 class StoreTakesNoMore(StoreAway):
     """The Redis at {address} takes no more connections. Raise its setting maxclients; a process of this program uses
-    up to 200."""
+    some 20, and 140 at the very most."""
 
 
 class DiskNotConfirmed(StoreError):

@@ -16,7 +16,7 @@ TOGETHER = 100
 
 CLOSED = "the connection was closed before the answer came"
 
-_Wanted = tuple[tuple[Any, ...], "asyncio.Future[Any]"]
+Wanted = tuple[tuple[Any, ...], "asyncio.Future[Any]"]
 """A command, and where its answer goes."""
 
 
@@ -29,7 +29,7 @@ class Gathering:
 
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         self._client = client
-        self._waiting: list[_Wanted] = []
+        self._waiting: list[Wanted] = []
         self._sender: asyncio.Task[None] | None = None
 
     async def command(self, *parts: Any) -> Any:
@@ -48,6 +48,11 @@ class Gathering:
         except exceptions.NoScriptError:
             return await self.command("EVAL", script.script, *parts)
 
+    @property
+    def length(self) -> int:
+        """How many wait, with the pipeline that is under way for one more."""
+        return len(self._waiting) + (self._sender is not None)
+
     async def close(self) -> None:
         """Send nothing more; who waits hears that there is no connection. Twice is fine."""
         await end_task(self._sender)
@@ -55,7 +60,7 @@ class Gathering:
         self._fail([], exceptions.ConnectionError(CLOSED))  # the sender may not have begun
 
     async def _send_all(self) -> None:
-        sent: list[_Wanted] = []
+        sent: list[Wanted] = []
         try:
             while self._waiting:
                 sent, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
@@ -69,13 +74,13 @@ class Gathering:
         finally:
             self._sender = None
 
-    async def _send(self, wanted: "list[_Wanted]") -> list[Any]:
+    async def _send(self, wanted: "list[Wanted]") -> list[Any]:
         pipe = self._client.pipeline(transaction=False)
         for parts, _ in wanted:
             pipe.execute_command(*parts)
         return await pipe.execute(raise_on_error=False)
 
-    def _fail(self, sent: "list[_Wanted]", error: Exception) -> None:
+    def _fail(self, sent: "list[Wanted]", error: Exception) -> None:
         waiting, self._waiting = self._waiting, []
         for _, answer in [*sent, *waiting]:
             _give(answer, error)

@@ -37,6 +37,7 @@ def _compare_runs(seen: Seen, model: StoreModel) -> None:
 
 
 def _compare_statistics(seen: Seen, model: StoreModel) -> None:
+    assert set(seen.statistics) == set(model.schedules)
     for job in JOBS:
         schedule = model.schedules.get(job)
         assert seen.history[job] == (schedule.history if schedule else [])

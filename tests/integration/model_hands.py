@@ -20,7 +20,7 @@ from infrastructure.runs.presence import Presence
 from infrastructure.runs.scripts import Retention, source
 from infrastructure.runs.settling import settle_arguments
 from infrastructure.runs.store import RedisRunStore, join_spec, split_spec
-from infrastructure.scheduling.store import RedisJobStore
+from infrastructure.scheduling.store import RedisJobStore, _statistics
 
 T = TypeVar("T")
 
@@ -92,7 +92,6 @@ class Shared:
         self.client = self.store.threaded()
         self.runner = runner
         self.prefix = f"{self.store.prefix}:"
-        self._schedules = RedisJobStore(self.store, "looker", RETENTION)
         self._last = {"job": "-", "schedule": "-"}
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
@@ -127,10 +126,11 @@ class Shared:
         self.client.hset(f"{self.prefix}meta", "last_beat", 1)
 
     def look(self, run_ids: Sequence[str]) -> Seen:
-        """Read everything that the model knows of, in one round trip and one for the statistics."""
+        """Read everything that the model knows of, in one round trip."""
         pipe, prefix = self.client.pipeline(transaction=False), self.prefix
         pipe.time()
         pipe.hgetall(f"{prefix}states")
+        pipe.hgetall(f"{prefix}stats")
         pipe.hgetall(f"{prefix}parked")
         pipe.zrange(f"{prefix}later", 0, -1)
         for lane in LANES:
@@ -149,8 +149,9 @@ class Shared:
     def _seen(self, replies: Any, run_ids: Sequence[str]) -> Seen:
         seconds, micros = next(replies)
         now = seconds * 1000 + micros // 1000
-        states, parked, later = next(replies), next(replies), next(replies)
-        seen = Seen(states, {}, {}, {}, {}, {}, {}, {}, {})
+        states, stats, parked, later = (next(replies) for _ in range(4))
+        counted = {schedule_id: _statistics(json.loads(text)) for schedule_id, text in stats.items()}
+        seen = Seen(states, {}, {}, {}, {}, {}, {}, {}, counted)
         self._place(seen, "parked", parked)
         self._place(seen, "later", later)
         for _ in LANES:
@@ -167,8 +168,6 @@ class Shared:
         for family in self._last:
             seen.events.extend(self._events(family, next(replies)))
         seen.runs = {run_id: fields for run_id in run_ids if (fields := next(replies))}
-        found = self.wait(self._schedules.statistics(list(states)))
-        seen.statistics = dict(zip(states, found, strict=True))
         return seen
 
     def _place(self, seen: Seen, place: str, run_ids: Any) -> None:

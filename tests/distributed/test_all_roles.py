@@ -39,12 +39,12 @@ def test_who_is_there_who_is_silent_and_who_is_gone(fleet: Fleet) -> None:
         }
         assert found[controlling.pid]["lanes"] == []
         assert {"Write@1", "WriteOnce@1"} <= set(found[executing.pid]["lanes"])
-        fleet.wait(lambda: abs(api.instances()[both.pid]["clock_offset_s"] or 0) > 290, "the clock to be measured")
+        fleet.wait(lambda: abs(api.instances()[both.pid]["clock_offset_s"] or 0) > 200, "the clock to be measured")
         assert abs(api.instances()[executing.pid]["clock_offset_s"]) < 5
         wrong = api.instances()[both.pid]
         assert wrong["started_at"] < wrong["last_seen_at"], "both by the store's clock"
         with ApiOf(fleet, both) as its_own:
-            assert "this host's clock is +29" in its_own.health()["store"]["detail"]
+            assert "this host's clock is +2" in its_own.health()["store"]["detail"]
         assert "clock" not in api.health()["store"].get("detail", "")
         told = roundsman("instances", url=api.base)
         assert "ahead of the store's" in told.err

@@ -13,7 +13,7 @@ from distributed.fleet import HERE, SOURCES, Fleet, Member, running_fleet
 
 @pytest.fixture
 def fleet(redis_url: str, namespace: str, tmp_path: Path) -> Iterator[Fleet]:
-    with running_fleet(redis_url, namespace, tmp_path, lease_s=1.0) as running:
+    with running_fleet(redis_url, namespace, tmp_path, lease_s=2.0) as running:
         yield running
 
 

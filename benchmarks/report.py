@@ -95,7 +95,7 @@ def _pairs(pairs: list[dict[str, Any]]) -> str:
 
 
 def _restarts(rows: list[dict[str, Any]]) -> str:
-    head = ("contestant", "schedules", "added in", "bytes each", "restart to first fire")
+    head = ("contestant", "schedules", "added in", "bytes each", "restart to connected", "to first fire")
     return table(
         head,
         (
@@ -104,6 +104,7 @@ def _restarts(rows: list[dict[str, Any]]) -> str:
                 f"{r['schedules']:,}",
                 _s(r["added_s"]),
                 f"{r['bytes_each']:,.0f}",
+                _s(r["opened_s"]),
                 _s(r["first_fire_s"]),
             ]
             for r in rows

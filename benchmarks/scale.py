@@ -66,6 +66,7 @@ async def run_restart(server: Server, contestant: str, schedules: int, interval_
             server, contestant, schedules, Path(folder), interval_ms=interval_s * 1000, adds=False, enough=1
         )
         async with ContestantProcess(starting) as process:
+            opened_s = time.time() - process.spawned
             await process.begin(0, time.time() + LONGEST_S)
             for event in ("started", "window_begins", "window_ends", "done"):
                 await process.expect(event)
@@ -75,6 +76,7 @@ async def run_restart(server: Server, contestant: str, schedules: int, interval_
         "schedules": schedules,
         "added_s": added_s,
         "bytes_each": taken / schedules,
+        "opened_s": opened_s,
         "first_fire_s": min(starts) - process.spawned if starts else None,
     }
 

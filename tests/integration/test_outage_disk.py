@@ -133,6 +133,18 @@ async def test_no_yes_for_a_worker_either(unsynced: tuple[ExternalServer, Instan
         await workers.remove("w", "gone")
 
 
+async def test_no_yes_is_said_before_the_disk_has_what_others_wrote(
+    unsynced: tuple[ExternalServer, Instance], namespace: str
+) -> None:
+    """The schedule is there already, by somebody who waits for no disk."""
+    server, one = unsynced
+    async with Cluster(server.url, namespace) as cluster:
+        hasty = await cluster.start(executes=False)
+        await hasty.bus.schedule_task(hourly("s"))
+        with pytest.raises(NotConfirmedOnDisk):
+            await one.bus.schedule_task(hourly("s"))
+
+
 async def test_asking_again_is_answered_when_the_disk_has_it(unsynced: tuple[ExternalServer, Instance]) -> None:
     server, one = unsynced
     with pytest.raises(NotConfirmedOnDisk):

@@ -205,13 +205,13 @@ def store_errors() -> Iterator[None]:
         exceptions.NoPermissionError,
         OSError,
     ) as error:
-        raise StoreUnavailable(why=str(error) or type(error).__name__) from error
+        raise StoreUnavailable(why=str(error).rstrip(".") or type(error).__name__) from error
     except exceptions.OutOfMemoryError as error:
-        raise StoreFull(why=str(error)) from error
+        raise StoreFull(why=str(error).rstrip(".")) from error
     except exceptions.ResponseError as error:
         code = error_code(error)
         if code in TEMPORARY:
             raise StoreUnavailable(why=str(error)) from error
         if code == "WRONGTYPE":
-            raise StrangeKey(why=str(error)) from error
+            raise StrangeKey(why=str(error).rstrip(".")) from error
         raise

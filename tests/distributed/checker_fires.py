@@ -80,7 +80,7 @@ class FireJudge:
             if segment.cut_short():
                 self._blame(segment.ended_at or 0, "it was ended, but there was a further fire")
             known = segment.stop is not None or segment.whole
-            sure = dues[-1] if known and dues else max(told, default=0)
+            sure = dues[-1] if known and dues else max([*told, segment.at_least - 1])
             found.extend(self._judge(due, due <= sure) for due in dues)
         withdrawn = self._life.withdrawn()
         found.extend(Judged(self._life.id, due, "withdrawn", late_ms=late) for due, late in withdrawn.items())

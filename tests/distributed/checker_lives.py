@@ -28,6 +28,8 @@ class Segment:
     ended_at: int | None = None
     whole: bool = False
     """Whether it went on until there was no further fire."""
+    at_least: int = 0
+    """Due times before this one were planned, also where ``stop`` is not known."""
 
     def dues(self) -> Iterator[int]:
         """Yield due times from ``first`` on; an interval is reckoned here, not by the program."""
@@ -113,7 +115,9 @@ class Book:
             self._fault("wrong", f"{event.topic} changed an incarnation that is not there")
             return
         else:
-            self._end_segment(event.at, change.before.due)
+            # A removal asks for the incarnation alone: fires may have come after the state that it had seen.
+            self.lives[-1].segments[-1].at_least = change.before.due
+            self._end_segment(event.at, change.before.due if change.after else None)
         if change.after is None:
             self._end(event.at)
         else:

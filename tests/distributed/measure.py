@@ -169,10 +169,11 @@ async def _outage(how: str) -> list[Figure]:
         await run.ended(2, *ids)
         address = await run.until(lambda: api.address, "the address of the API")
         async with _probing(address) as probes:
+            calm = len(probes)
             server.signal(signal.SIGSTOP) if how == "frozen" else server.stop()
             began = time.monotonic()
             await wait_until(lambda: time.monotonic() > began + OUTAGE_S, "the outage to end")
-            during = list(probes)
+            during = probes[calm:]
             server.signal(signal.SIGCONT) if how == "frozen" else await asyncio.to_thread(server.start)
             back = time.time()
             await run.until(lambda: {*ids} <= {line.job_id for line in _since(run, back)}, "all to run again")
@@ -182,7 +183,7 @@ async def _outage(how: str) -> list[Figure]:
         report = await run.verdict()
         overtaken = sum(line.attempt > 1 for line in run.fleet.lines("begin") if line.job_id in held)
     refused = [probe for probe in during if probe.status == 503]
-    odd = sorted({probe.status for probe in during[2:]} - {503, 200})
+    odd = sorted({probe.status for probe in during} - {503, 200})
     stall = max(probe.live_s for probe in probes)
     what = f"store {how} for {OUTAGE_S:g} s:"
     return [

@@ -326,6 +326,26 @@ def test_a_schedule_that_its_own_job_ended_owes_what_was_planned_before() -> Non
     assert report.fires == Counter(settled=2, unexplained=1, withdrawn=1)
 
 
+def test_a_removal_may_have_seen_an_older_state_than_it_removed() -> None:
+    history = History()
+    history.change("created", 0, None, state(1000), every_second())
+    for due in (1000, 2000, 3000):
+        history.run(fire(due), due + 5)
+    history.change("removed", 3600, state(2000), None)
+    report = check(history.evidence())
+    assert report.ok, report.text()
+    assert report.fires == Counter(settled=3)
+
+
+def test_what_a_removal_saw_planned_must_be_told_of() -> None:
+    history = History()
+    history.change("created", 0, None, state(1000), every_second())
+    history.run(fire(1000), 1005)
+    history.change("removed", 4600, state(3000), None)
+    report = check(history.evidence())
+    assert report.fires == Counter(settled=1, unexplained=1, withdrawn=2)
+
+
 def test_a_new_incarnation_is_another_schedule() -> None:
     history = clean()
     history.change("created", 20_000, None, state(21_000, anchor=20_000, incarnation="b"), every_second())

@@ -15,7 +15,7 @@ from infrastructure.redis.embedded import EmbeddedValkey
 from infrastructure.redis.sockets import error_code
 from support import wait_until
 
-SHORT_S = 0.15
+SHORT_S = 0.4
 
 
 @pytest.fixture

@@ -241,6 +241,12 @@ class ModelHand:
         args = [part for claim, outcome in batch for part in settle_arguments(claim, outcome)]
         return [str(verdict) for verdict in self._call("settle", number, *args)[:-1]]
 
+    def call_too_late(self) -> None:
+        """Ask for everything with calls whose caller has given them up long ago: none does anything."""
+        given_up = f"{LEASE_MS}@1"
+        assert self._call("take", given_up, 10, *self.lanes)[2] == []
+        assert self._call("claim", given_up, 10, 9, *self.lanes)[3] == []
+
     def renew(self, claims: Sequence[Claim]) -> list[str]:
         args = [part for claim in claims for part in (claim.spec.run_id, claim.lane, claim.token)]
         facts = {"host": "h", "pid": 1, "role": "all", "version": "1", "claimed": 0, "lanes": LANES}

@@ -173,6 +173,11 @@ class Play:
         tokens = {run.token for run in self.model.runs.values() if run.status == "running"}
         return [claim for claim in self.claims if claim.token in tokens]
 
+    def overtaken(self) -> list[Claim]:
+        """Return the claims of runs that execute by another claim."""
+        tokens = {run.id: run.token for run in self.model.runs.values() if run.status == "running"}
+        return [claim for claim in self.claims if tokens.get(claim.spec.run_id, claim.token) != claim.token]
+
     def owner_of(self, claim: Claim) -> int:
         run = self.model.runs.get(claim.spec.run_id)
         return "ab".index(run.owner) if run is not None and run.owner else 0

@@ -37,6 +37,7 @@ SCHEDULE = {
     "last_outcome": "succeeded",
     "counts": {"fired": 3},
     "running": ["s1@1.2", "s1@1.3"],
+    "parked_runs": {"s1@1.1": "it has outlived 6 owners"},
     "paused": {"at": "2026-11-22T08:00:00Z", "by": "ops", "reason": "move"},
     "parked": None,
 }
@@ -150,6 +151,7 @@ class TestPrinting:
         assert "When every 30 s" in lines
         assert any(line.startswith("Paused 2026-11-22 08:00:00Z (") and line.endswith("by ops, move") for line in lines)
         assert lines[lines.index("Running now s1@1.2") + 1] == "s1@1.3"
+        assert "Parked runs s1@1.1: it has outlived 6 owners" in lines
         assert "Policy overlap: skip" in lines
 
     def test_runs_and_alerts_are_listed(self) -> None:

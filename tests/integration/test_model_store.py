@@ -135,7 +135,12 @@ STEPS = st.one_of(
     ],
     *1 * [step("settle_again", hand=hands, index=recent, outcome=outcomes, same=st.booleans())],
     *1 * [step("renew", hand=hands, chosen=st.lists(st.tuples(recent, old), max_size=3))],
-    *2 * [step("time_passes", what=often("leases", rarely=("one lease", "waits", "silence")), index=recent)],
+    *2
+    * [
+        step(
+            "time_passes", what=often("leases", rarely=("one lease", "waits", "silence", "nobody waits")), index=recent
+        )
+    ],
 )
 """One strategy instead of a rule a step: hypothesis would turn some rules off in each example, and a run needs most."""
 
@@ -257,7 +262,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.play.settle(self.play.owner_of(batch[0][0]) if by_owner else hand, batch)
 
     def _claim(self, index: int, late: bool) -> Claim:
-        return pick((not late and self.play.live()) or self.play.claims, index)  # type: ignore[no-any-return]
+        wanted = self.play.overtaken() if late else self.play.live()
+        return pick(wanted or self.play.claims, index)  # type: ignore[no-any-return]
 
     def settle_again(self, hand: int, index: int, outcome: Outcome, same: bool) -> None:
         if self.play.claims:
@@ -273,6 +279,8 @@ class StoreMachine(RuleBasedStateMachine):
         leased = [run for run in self.play.model.runs.values() if run.place == "leased"]
         if what == "silence":
             self.play.silence()
+        elif what == "nobody waits":
+            self.play.hands[index % 2].call_too_late()
         elif what == "waits":
             self.play.ripen()
         else:

@@ -42,6 +42,7 @@ def schedule_facts(schedule: Row, now: datetime) -> list[tuple[str, object]]:
         ("Last outcome", schedule.get("last_outcome")),
         ("Last error", schedule.get("last_error")),
         ("Running now", schedule.get("running")),
+        ("Parked runs", _pairs(schedule.get("parked_runs"))),
         ("Counts", _pairs(schedule.get("counts"))),
     ]
 

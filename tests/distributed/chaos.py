@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,11 +21,13 @@ from distributed.chaos_figures import Recovery, figures, recoveries
 from distributed.chaos_hands import Hand
 from distributed.chaos_jobs import JOBS, THREADED
 from distributed.chaos_plan import Plan, Scale, make_plan
-from distributed.chaos_stage import PATIENCE_S, Stage, Struck, now_ms
+from distributed.chaos_slot import PATIENCE_S
+from distributed.chaos_stage import Stage, Struck, now_ms
 from distributed.checker import Report, check, moment
 from distributed.checker_evidence import Evidence, collect, steps_of
 from distributed.checker_journal import Journal, journaling_control
-from domain.errors import RoundsmanError, StoreUnavailable
+from domain.errors import StoreUnavailable
+from domain.scheduling.errors import ScheduleNotFound
 from infrastructure.redis.connection import RedisStore
 
 NAMES = [job.__definition__.name for job in JOBS]
@@ -122,7 +124,8 @@ async def _judge(plan: Plan, stage: Stage, hands: list[Hand], store: RedisStore,
     await _until(lambda: _everyone(stage), "every process to be back", notes)
     until = now_ms()
     await _until(lambda: _planned(control, until), "all fires until the end to be planned", notes)
-    await _pause_all(control)  # so that what waits behind the rhythm gets its turn
+    # What waits behind the rhythm gets its turn now.
+    await _until(lambda: _pause_all(control), "all schedules to be paused", notes)
 
     async def evidence() -> Evidence:
         kills = [one.at for one in stage.struck if one.kind == "store kill"]
@@ -134,6 +137,7 @@ async def _judge(plan: Plan, stage: Stage, hands: list[Hand], store: RedisStore,
             jobs=NAMES,
             threaded=THREADED,
             store_kills=kills,
+            store_loses_ms=plan.scale.store_loses_ms,
         )
 
     await _settled(evidence, notes)
@@ -191,18 +195,18 @@ async def _planned(control: BackgroundTaskScheduler, until: int) -> bool:
     return all(one.next_fire is None or one.next_fire.timestamp() * 1000 > until for one in page.items)
 
 
-async def _pause_all(control: BackgroundTaskScheduler) -> None:
+async def _pause_all(control: BackgroundTaskScheduler) -> bool:
     for one in (await control.list_tasks(limit=10_000)).items:
         if one.name not in NAMES:
             continue  # what the program does for itself goes on
         try:
             await control.pause(one.id, "the end of the run")
-        except RoundsmanError:
+        except ScheduleNotFound:
             continue  # it ended by itself this moment
+    return True
 
 
-def main() -> int:
-    """Run as a program; return the exit status."""
+def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Break a fleet of real processes at random, and check every fire.")
     parser.add_argument("--seed", type=int, default=None, help="default: a random one, which is printed")
     parser.add_argument("--minutes", type=float, default=2.0)
@@ -210,8 +214,21 @@ def main() -> int:
     parser.add_argument("--schedules", type=int, default=24)
     parser.add_argument("--lease", type=float, default=2.0, help="seconds")
     parser.add_argument("--fault-every", type=float, default=3.0, help="seconds between faults, on average")
+    parser.add_argument("--durability", choices=("always", "everysec"), default="always", help="when the store syncs")
     parser.add_argument("--show-plan", action="store_true", help="print the whole plan before it begins")
-    options = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def _again(seed: int, minutes: float, words: Sequence[str]) -> str:
+    """Return the command that makes the same plan."""
+    others = [word for i, word in enumerate(words) if not {word, *words[max(i - 1, 0) : i]} & {"--seed", "--minutes"}]
+    args = f' ARGS="{" ".join(others)}"' if others else ""
+    return f"make chaos SEED={seed} MINUTES={minutes:g}{args}"
+
+
+def main(words: Sequence[str]) -> int:
+    """Run as a program; return the exit status."""
+    options = _options(words)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     scale = Scale(
         seconds=options.minutes * 60,
@@ -219,6 +236,7 @@ def main() -> int:
         schedules=options.schedules,
         lease_s=options.lease,
         fault_every_s=options.fault_every,
+        durability=options.durability,
     )
     plan = make_plan(seed, scale)
     print(f"chaos: seed {seed}, {scale}", flush=True)  # noqa: T201 - what a program is for
@@ -231,10 +249,9 @@ def main() -> int:
         shutil.rmtree(directory)
     else:
         print(f"ledger, journal and logs are kept in {directory}")  # noqa: T201
-    again = f"make chaos SEED={seed} MINUTES={options.minutes:g}"
-    print(f"{'passed' if outcome.ok else 'FAILED'}; the same plan again: {again}")  # noqa: T201
+    print(f"{'passed' if outcome.ok else 'FAILED'}; the same plan: {_again(seed, options.minutes, words)}")  # noqa: T201
     return 0 if outcome.ok else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

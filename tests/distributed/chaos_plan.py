@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 INTERVALS_S = (0.1, 0.2, 0.25, 0.5, 0.5, 1.0, 1.0, 1.5, 2.0)
 OVERLAPS = ("skip", "skip", "queue_one", "allow(2)", "allow(3)")
@@ -85,6 +85,13 @@ class Scale:
     longest_hold_s: float = 3.5
     roll_patience_s: float = 15.0
     """How long a rolling restart waits for one process before it goes on to the next."""
+    durability: Literal["always", "everysec"] = "always"
+    """When the store syncs: with ``always`` even a store that is killed loses nothing."""
+
+    @property
+    def store_loses_ms(self) -> int:
+        """How much of what it acknowledged a killed store may have lost."""
+        return 0 if self.durability == "always" else 2_500
 
 
 @dataclass(frozen=True)

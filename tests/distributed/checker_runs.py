@@ -27,6 +27,9 @@ ARROWS: dict[str, tuple[frozenset[str], str]] = {
 }
 """Topic → the statuses it may be told from, and the status it tells. A plain copy: the program's own must not judge."""
 
+UNKNOWN = "no running instance knows "
+"""A run that waits for an instance is marked, and told as parked; its status stays what it was."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -55,7 +58,7 @@ class RunStory:
     def verdict(self) -> Verdict:
         """Return the worst that can be said of the run."""
         for event in self._events:
-            if event.topic in ARROWS:
+            if event.topic in ARROWS and not str(event.data.get("why", "")).startswith(UNKNOWN):
                 self._follow(event)
         self._compare_begins()
         self._compare_ends()

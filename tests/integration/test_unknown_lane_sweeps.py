@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
+from application.scheduling import RecurrentTaskDescriptor
 from cluster import Cluster
 from domain.scheduling.schedule import ScheduleInfo, ScheduleStatus
 from hands import Hands, one_shot, schedule
+from newer_jobs import NewerNote, NewerOnce
 from support import wait_until
 
 
@@ -122,6 +124,35 @@ async def test_a_schedule_that_was_paused_while_it_waited_stays_so(
     assert isinstance(info, ScheduleInfo)
     assert info.status is ScheduleStatus.PAUSED
     assert a.client.exists(f"{a.prefix}strays", f"{a.prefix}orphans") == 0
+
+
+async def test_a_mark_of_the_lane_that_a_schedule_has_left_counts_for_nothing(
+    cluster: Cluster, hands: tuple[Hands, Hands], sweeper: Sweeper
+) -> None:
+    a, _ = hands
+    newer = await cluster.start(jobs=(NewerNote, NewerOnce), executes=False)
+
+    async def reason() -> str:
+        info = await newer.scheduler.get_task_info("s")
+        assert isinstance(info, ScheduleInfo)
+        return info.parked.reason if info.parked else ""
+
+    async def waits_for(version: int) -> bool:
+        sweeper.sweep()
+        return f"in version {version}" in await reason()
+
+    await schedule(a, interval=0.01)
+    await wait_until(lambda: waits_for(1))
+    await newer.bus.schedule_task(RecurrentTaskDescriptor(id="s", name="Note", interval=0.01))
+    assert await reason() == ""
+    await wait_until(lambda: waits_for(2))
+    sweeper.know("Note@1")
+    sweeper.sweep()
+    assert await waits_for(2)
+    assert await cluster.events("schedule", "schedule.resumed") == []
+    sweeper.know("Note@2")
+    sweeper.sweep()
+    assert len(await cluster.events("schedule", "schedule.resumed")) == 1
 
 
 async def test_a_run_whose_owner_died_with_all_who_know_it_is_parked_until_it_is_taken_over(

@@ -385,6 +385,23 @@ def test_what_waits_for_a_later_time_is_not_stuck() -> None:
     assert check(history.evidence()).one_shots == Counter(waiting=1)
 
 
+@pytest.mark.parametrize("came", [True, False])
+def test_what_waits_for_an_instance_that_knows_it_is_not_stuck_and_may_go_on(came: bool) -> None:
+    history = History()
+    history.asked.append(RunAsked("submit", "o", "one_shot", "created", T0))
+    history.job("queued", 0, "o", 0)
+    history.job("parked", 10_000, "o", 0, why="no running instance knows 'Write' in version 2; start one")
+    if came:
+        history.job("queued", 20_000, "o", 0, why="an instance that knows it has come")
+        history.begin_attempt("o", 20_001)
+        history.succeed("o", 20_002)
+    else:
+        history.open_runs["o"] = "parked"
+    report = check(history.evidence())
+    assert report.ok, report.text()
+    assert report.one_shots == (Counter(settled=1) if came else Counter(waiting=1))
+
+
 def test_what_is_parked_is_not_stuck() -> None:
     history = History()
     history.job("queued", 1, "o", 0)

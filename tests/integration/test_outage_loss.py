@@ -1,6 +1,7 @@
 """A store that comes back without its data, and other things that an operator must be told of."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -104,8 +105,12 @@ async def test_a_store_that_lost_its_data_is_told_loudly_and_used_again(
 
     await wait_until(ran, "new work to run")
     store = program.container.store()
-    announced = await store.command.hkeys(store.key("instances"))  # type: ignore[misc]
-    assert program.instance_id in announced
+
+    async def announced() -> bool:
+        here = set(await store.command.hkeys(store.key("instances")))  # type: ignore[misc]
+        return {program.instance_id, other.instance_id} <= here
+
+    await wait_until(announced, "both instances to be announced")
     assert await store.command.hget(store.key("meta"), "layout") == "1"  # type: ignore[misc]
     assert await find_strange_keys(store, KEY_TYPES) == ()
 
@@ -223,6 +228,40 @@ async def test_a_stranger_under_the_first_keys_is_named_at_start_or_soon(
         return
     program = await begin(server)
     await wait_until(lambda: says(program, f"the key '{{{namespace}}}:{key}' is a string and not a hash"))
+
+
+async def test_nothing_dies_when_strangers_take_all_keys_and_when_all_are_gone(external: Servers, begin: Start) -> None:
+    server = external()
+    rule = {"id": "always", "metric": "cpu_utilization", "comparison": ">=", "fire": 0.0, "severity": "info"}
+    program = await begin(server, alerts={"rules": [rule]}, monitoring={"interval_s": 0.1})
+    services, store = program.services(), program.container.store()
+    await services.bus.schedule_task(QUICK)
+
+    async def alerted() -> bool:
+        return bool(await asyncio.to_thread(server.tell, "EXISTS", store.key("mon", "open_alerts")))
+
+    await wait_until(alerted, "an alert")
+    before = lasting()
+    for key in await asyncio.to_thread(server.tell, "KEYS", "*"):
+        await asyncio.to_thread(server.tell, "SET", key, "theirs")
+    await wait_until(lambda: says(program, f"the key '{store.key('states')}' is a string"), "health to name them")
+    await wait_until(lambda: store.answered_errors["WRONGTYPE"] > 20, "everybody to meet them")
+    await flushed(server)
+    await wait_until(alerted, "monitoring to go on")
+    await services.bus.schedule_task(QUICK)
+
+    async def ran() -> bool:
+        return (await counts(program, "quick")).succeeded > 2
+
+    await wait_until(ran, "new work to run")
+    assert before <= lasting()
+
+
+def lasting() -> set[str]:
+    """Return the names of tasks and threads that are to live as long as the program."""
+    tasks = {task.get_name() for task in asyncio.all_tasks()}
+    threads = {thread.name for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
+    return threads | {name for name in tasks if not name.startswith(("Task-", "run "))}
 
 
 async def test_one_whose_disk_is_full_is_told_and_used_again(external: Servers, begin: Start) -> None:

@@ -1,11 +1,16 @@
 """A cluster on the shared server, under a namespace of its own."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from cluster import Cluster
+from external_server import ExternalServer
 from hands import Hands
+from infrastructure.program import Program
+from infrastructure.redis import watch
+from integration.watched_kit import Start, make
 
 
 @pytest.fixture
@@ -31,3 +36,19 @@ async def hands(cluster: Cluster) -> AsyncIterator[tuple[Hands, Hands]]:
     yield made[0], made[1]
     for one in made:
         one.client.close()
+
+
+@pytest.fixture
+async def begin(namespace: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
+    """Start programs on a server, which look at it often."""
+    monkeypatch.setattr(watch, "LOOK_S", 0.05)
+    programs: list[Program] = []
+
+    async def start(server: ExternalServer, **options: Any) -> Program:
+        programs.append(make(server, namespace, **options))
+        await programs[-1].start()
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        await program.stop()

@@ -1,64 +1,31 @@
-"""A store that comes back without its data, and other things that an operator must be told of."""
+"""A store that comes back without its data, or whose keys strangers took."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from application.scheduling import RecurrentTaskDescriptor, SchedulePolicy
-from domain.errors import StoreUnavailable, StrangeKey
+from application.scheduling import SchedulePolicy
+from domain.errors import StrangeKey
 from external_server import ExternalServer
 from infrastructure.key_types import KEY_TYPES
-from infrastructure.program import Program
-from infrastructure.redis import watch
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.strangers import find_strange_keys, kind_of
-from infrastructure.settings import Settings
-from infrastructure.web.health import Finding, HealthStatus
+from integration.watched_kit import (
+    ALWAYS_FIRING,
+    DEGRADED,
+    HOLDING,
+    OK,
+    QUICK,
+    Servers,
+    Start,
+    counts,
+    health,
+    is_ok,
+    says,
+)
 from support import wait_until
-
-Servers = Callable[..., ExternalServer]
-Start = Callable[..., Awaitable[Program]]
-
-HOLDING = RecurrentTaskDescriptor(id="holding", name="Greet", data={"label": "a", "hold": True}, interval=0.05)
-QUICK = RecurrentTaskDescriptor(id="quick", name="Greet", data={"label": "a"}, interval=0.05)
-DEGRADED, OK = HealthStatus.DEGRADED, HealthStatus.OK
-
-
-@pytest.fixture
-async def begin(namespace: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
-    """Start programs on a server, which look at it often."""
-    monkeypatch.setattr(watch, "LOOK_S", 0.05)
-    programs: list[Program] = []
-
-    async def start(server: ExternalServer, role: Any = "all", durability: str = "memory", **more: Any) -> Program:
-        settings = {
-            "store": {"redis_url": server.url, "namespace": namespace, "durability": durability},
-            "background_jobs": {"modules": ["cli_jobs"], "shutdown_grace_s": 0, "lease_s": 2},
-            **more,
-        }
-        programs.append(Program(Settings.model_validate(settings), role))
-        await programs[-1].start()
-        return programs[-1]
-
-    yield start
-    for program in programs:
-        await program.stop()
-
-
-async def health(program: Program) -> Finding:
-    return (await program.services().health.look()).components["store"]
-
-
-async def says(program: Program, what: str) -> bool:
-    found = await health(program)
-    return found.status is not OK and what in found.detail
-
-
-async def counts(program: Program, task_id: str) -> Any:
-    return (await program.services().scheduler.get_task_info(task_id)).counts  # type: ignore[union-attr]
 
 
 async def flushed(server: ExternalServer) -> None:
@@ -136,53 +103,6 @@ async def test_a_restart_with_its_data_is_no_loss(external: Servers, begin: Star
     assert "lost_data_at" not in (await health(program)).facts
 
 
-async def test_one_that_keeps_nothing_is_told(
-    external: Servers, begin: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    server = external(appendonly="no", save='""')
-    program = await begin(server)
-    assert "can lose data: it writes nothing to disk" in caplog.text
-    assert await says(program, "it writes nothing to disk, so that its restart loses everything: set appendonly yes")
-    assert (await health(program)).facts["append_only_file"] is False
-    await asyncio.to_thread(server.tell, "CONFIG", "SET", "appendonly", "yes")
-    await wait_until(lambda: is_ok(program), "health to be well")
-    assert "is over this: it writes nothing to disk" in caplog.text
-
-
-async def is_ok(program: Program) -> bool:
-    return (await health(program)).status is OK
-
-
-@pytest.mark.parametrize(
-    ("options", "says_what"),
-    [
-        ({"save": "3600 1"}, "it has no append-only file, and its snapshots are all that outlives a restart"),
-        ({"rename_command": 'CONFIG ""'}, "it has no append-only file, and snapshots, if it makes any, are all"),
-    ],
-)
-async def test_one_that_keeps_little_is_told_at_start(
-    options: dict[str, str], says_what: str, external: Servers, begin: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    program = await begin(external(appendonly="no", **options))
-    assert says_what in caplog.text
-    found = await health(program)
-    assert (found.status, found.facts["append_only_file"]) == (OK, False), "that may be what its owner wants"
-
-
-async def test_one_that_may_evict_is_told(external: Servers, begin: Start) -> None:
-    program = await begin(external(maxmemory="100mb", maxmemory_policy="allkeys-lru"))
-    assert await says(program, "it may evict schedules when memory is short: set maxmemory-policy noeviction")
-
-
-async def test_health_shows_what_a_yes_means_here(external: Servers, begin: Start) -> None:
-    facts = (await health(await begin(external(), durability="disk"))).facts
-    assert facts["durability"] == "disk"
-    assert facts["server"].startswith("Valkey ")
-    assert facts["append_only_file"] is True
-    assert facts["memory_used_bytes"] > 0
-
-
 async def test_strange_keys_are_found_by_their_names(store: RedisStore, namespace: str) -> None:
     await store.command.hset(store.key("meta"), "layout", "1")  # type: ignore[misc]
     await store.command.set("{other}:states", "x")
@@ -232,8 +152,7 @@ async def test_a_stranger_under_the_first_keys_is_named_at_start_or_soon(
 
 async def test_nothing_dies_when_strangers_take_all_keys_and_when_all_are_gone(external: Servers, begin: Start) -> None:
     server = external()
-    rule = {"id": "always", "metric": "cpu_utilization", "comparison": ">=", "fire": 0.0, "severity": "info"}
-    program = await begin(server, alerts={"rules": [rule]}, monitoring={"interval_s": 0.1})
+    program = await begin(server, alerts={"rules": [ALWAYS_FIRING]}, monitoring={"interval_s": 0.1})
     services, store = program.services(), program.container.store()
     await services.bus.schedule_task(QUICK)
 
@@ -264,48 +183,10 @@ def lasting() -> set[str]:
     return threads | {name for name in tasks if not name.startswith(("Task-", "run "))}
 
 
-async def test_one_whose_disk_is_full_is_told_and_used_again(external: Servers, begin: Start) -> None:
-    server = external()
-    program = await begin(server)
-    bus = program.services().bus
-    await asyncio.to_thread(server.fill_disk)
-
-    async def refused() -> bool:
-        try:
-            await bus.schedule_task(QUICK)
-            await program.services().scheduler.stop_task("quick")
-        except StoreUnavailable as error:
-            return "MISCONF" in str(error)
-        return False
-
-    await wait_until(refused, "writes to be refused")
-    await wait_until(lambda: says(program, "it cannot write its append-only file"), "health to say why")
-    await asyncio.to_thread(server.fill_disk, False)
-    await wait_until(lambda: is_ok(program), "health to be well again")
-    await bus.schedule_task(QUICK)
-
-    async def ran() -> bool:
-        return (await counts(program, "quick")).succeeded > 2
-
-    await wait_until(ran, "work to go on")
-
-
-async def test_a_process_uses_a_few_connections(external: Servers, begin: Start) -> None:
-    """What docs/operations.md says of ``maxclients``."""
-    server = external()
-    program = await begin(server)
-    await program.services().bus.schedule_task(QUICK)
-    for _ in range(20):
-        await program.services().health.look()
-    connected = (await asyncio.to_thread(server.tell, "INFO", "clients"))["connected_clients"]
-    assert 5 <= connected <= 25
-
-
 async def test_every_key_of_a_busy_program_is_known_by_its_type(external: Servers, begin: Start) -> None:
     """A name that is missing here is to be added to ``KEY_TYPES``: else a stranger under it would not be found."""
     server = external()
-    rule = {"id": "always", "metric": "cpu_utilization", "comparison": ">=", "fire": 0.0, "severity": "info"}
-    program = await begin(server, alerts={"rules": [rule]}, monitoring={"interval_s": 0.1})
+    program = await begin(server, alerts={"rules": [ALWAYS_FIRING]}, monitoring={"interval_s": 0.1})
     bus = program.services().bus
     for descriptor in (QUICK, HOLDING.model_copy(update={"policy": SchedulePolicy(overlap="queue_one")})):
         await bus.schedule_task(descriptor)

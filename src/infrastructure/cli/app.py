@@ -70,7 +70,7 @@ def create_cli(run: Callable[..., int], check: Callable[..., int]) -> typer.Type
 
     ``run`` and ``check`` do what the commands of that name do and return the exit status. Both get ``role`` (str),
     ``host`` (str), ``port`` (int), ``data_dir`` (Path) and ``config`` (Path) by keyword, None for what was not given;
-    what they raise as ``RoundsmanError`` is printed without a traceback, with exit status 1.
+    what they raise as ``RoundsmanError`` is printed without a traceback, with its exit status.
     """
     cli = typer.Typer(
         name="roundsman",
@@ -130,7 +130,8 @@ def _run_command(run: Callable[..., int]) -> Callable[..., None]:
 
         The first signal drains: nothing new is claimed, running jobs get background_jobs.shutdown_grace_s, the rest
         goes to other processes at once. A second one cuts the grace short. Exit status 0: every run is settled or given
-        back; 6: the store did not answer, and what was running lapses and runs again elsewhere; 1: it could not start.
+        back; 6: the store did not answer, and what was running lapses and runs again elsewhere; 1: it could not start;
+        5: nor could it, as the store was not there.
 
         \b
         Examples:

@@ -18,10 +18,18 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 HTTP_STATUS = {HealthStatus.OK: 200, HealthStatus.DEGRADED: 200, HealthStatus.DOWN: 503}
 LANE = {"ready": 3, "running": 2, "oldest_ready_s": 0.8}
+STORE_FACTS = {
+    "answered_in_s": 0.0004,
+    "clock_offset_s": 0.0021,
+    "durability": "memory",
+    "server": "Valkey 9.1.0",
+    "append_only_file": True,
+    "memory_used_bytes": 1873920,
+}
 READY = {
     "status": "degraded",
     "components": {
-        "store": {"status": "ok", "facts": {"answered_in_s": 0.0004, "clock_offset_s": 0.0021}},
+        "store": {"status": "ok", "facts": STORE_FACTS},
         "events": {"status": "degraded", "detail": "the tail of 'job' events: Connection refused"},
     },
 }

@@ -30,7 +30,7 @@ from support import wait_until
 SCHEDULES = [f"s{n}" for n in range(8)]
 ENDS = {"job.succeeded", "job.failed", "job.cancelled", "job.terminated"}
 STEPS = 100
-IN_STORE = {"schedules", "states", "stats", "due", "history"}
+IN_STORE = {"schedules", "states", "stats", "due", "history", "ids", "limits"}
 """What belongs to a schedule that rests."""
 
 
@@ -102,7 +102,7 @@ async def left_over(cluster: Cluster) -> dict[str, Any]:
     async for key in redis.scan_iter(match=f"{cluster.redis.prefix}:*", count=1000):
         name = key.removeprefix(f"{cluster.redis.prefix}:")
         family = name.partition(":")[0]
-        if family not in {"ev", "meta", "instances", "beats", "batch", "done"}:
+        if family not in {"ev", "meta", "instances", "beats", "lanes", "batch", "done"}:
             found[name] = await redis.type(key)
     for run_id in await redis.zrange(cluster.redis.key("done"), 0, -1):
         found.pop(f"run:{run_id}", None)

@@ -7,6 +7,7 @@ KEY_TYPES: Mapping[str, str] = {
     "schedules": "hash",
     "states": "hash",
     "ids": "zset",
+    "limits": "hash",
     "stats": "hash",
     "due:": "zset",
     "run:": "hash",

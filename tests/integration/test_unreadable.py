@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api_kit import Api, problem_type
-from application.scheduling import RecurrentTaskDescriptor
+from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor
 from cli_support import roundsman
 from cluster import Cluster, Instance
 from domain.scheduling.errors import UnreadableSchedule, WaitsForInstance
@@ -77,6 +77,23 @@ async def test_whatever_its_state_looks_like_it_can_be_stopped(
     (removed,) = await cluster.events("schedule", "schedule.removed")
     assert removed["id"] == "s0"
     await api.bus.schedule_task(note("s0"))
+
+
+async def test_a_stop_beside_which_a_newer_version_writes_stops_it_all_the_same(
+    cluster: Cluster, api: Instance
+) -> None:
+    find, texts = api.schedules.find, [json.dumps(NEWER_STATE)]
+
+    async def found_before(schedule_id: str) -> Any:
+        found = await find(schedule_id)
+        if texts:
+            await write_state(cluster.redis, schedule_id, texts.pop())
+        return found
+
+    api.schedules.find = found_before  # type: ignore[method-assign]  # the other one writes at this very moment
+    assert (await api.scheduler.stop_task("s0")).stopped
+    assert texts == []
+    assert await find("s0") is None
 
 
 async def test_without_a_definition_its_lane_tells_its_name(cluster: Cluster, api: Instance) -> None:
@@ -171,3 +188,14 @@ async def test_what_waits_for_an_instance_is_not_resumed_by_a_person(cluster: Cl
     await wait_until(parked)
     with pytest.raises(WaitsForInstance, match="no running instance knows 'Note' in version 1"):
         await api.scheduler.resume("s")
+
+    async def waits() -> str | None:
+        run = await api.runs.get("o")
+        return run and run.parked
+
+    await api.bus.schedule_task(ScheduledTaskDescriptor(id="o", name="Once"))
+    await wait_until(waits)
+    with pytest.raises(WaitsForInstance, match="no running instance knows 'Once' in version 1"):
+        await api.scheduler.resume("o")
+    assert await waits()
+    assert [event["run_id"] for event in await cluster.events("job", "job.queued")] == ["o"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infrastructure.redis import binary
+from infrastructure.redis import binary, embedded
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
 from infrastructure.redis.errors import DataDirectoryUnusable, DataUnreadable, EmbeddedServerFailed, NoServerBinary
@@ -83,6 +83,17 @@ async def test_data_that_does_not_load_is_named_and_left_alone(
     assert failure.value.facts["tail"].strip()
     assert server.state == "stopped"
     assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+async def test_a_server_that_is_killed_while_it_loads_does_not_make_its_data_suspect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "valkey-server"
+    killed.write_text("#!/bin/sh\necho 'DB loaded from base file appendonly.aof.1.base.rdb'\nkill -9 $$\n")
+    killed.chmod(0o700)
+    monkeypatch.setattr(embedded, "find_server_binary", lambda: killed)
+    with pytest.raises(EmbeddedServerFailed, match=r"signal SIGKILL[\s\S]*appendonly.aof.1.base.rdb"):
+        await EmbeddedValkey(tmp_path).start()
 
 
 async def test_a_server_that_cannot_come_back_is_reported_and_still_retried(

@@ -152,7 +152,11 @@ class ServerProcess:
     def _failure(self) -> RoundsmanError:
         """Tell from the log why the server ended before it was ready."""
         tail = self._log_tail()
-        if UNREADABLE.search(tail):
+        was_killed = self._process.returncode in (
+            -signal.SIGKILL,
+            -signal.SIGTERM,
+        )  # and may have been loading just then
+        if UNREADABLE.search(tail) and not was_killed:
             found = DATA_FILE.findall(tail)
             folder = self._plan.directory.path / "appendonlydir"
             return DataUnreadable(file=folder / found[-1] if found else folder, log=self._plan.directory.log, tail=tail)

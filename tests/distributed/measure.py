@@ -8,28 +8,27 @@ import asyncio
 import math
 import os
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "src")]
 
 import httpx2  # noqa: E402
-import redis  # noqa: E402
 
+from application.scheduling import RecurrentTaskDescriptor  # noqa: E402
 from application.tasks import end_task  # noqa: E402
 from distributed.fleet import Line, Member  # noqa: E402
 from distributed.scenario_kit import Scenario, scenario  # noqa: E402
-from infrastructure.redis.binary import find_server_binary  # noqa: E402
-from support import wait_until, wait_until_sync  # noqa: E402
+from domain.scheduling.policy import SchedulePolicy  # noqa: E402
+from external_server import ExternalServer  # noqa: E402
+from support import wait_until  # noqa: E402
 
 LEASE_S = 5.0
 """The default of background_jobs.lease_s."""
@@ -49,45 +48,11 @@ class Figure:
     ok: bool | None = None
 
 
-class Server:
-    """A Valkey server on a port of its own, which can be stopped and started again with its data."""
-
-    def __init__(self, directory: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self._directory = directory
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start, and return when it answers."""
-        options = {"port": self.port, "bind": "127.0.0.1", "dir": self._directory, "appendonly": "yes", "save": "''"}
-        words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-        self.process = subprocess.Popen([find_server_binary(), *words], stdout=subprocess.DEVNULL)
-        with redis.Redis(port=self.port) as client:
-            wait_until_sync(lambda: _answers(client), "the server to answer")
-
-    def stop(self) -> None:
-        """Ask it to end and wait for that."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
-            self.process.wait()
-            self.process = None
-
-    def signal(self, number: int) -> None:
-        """Send a signal."""
-        assert self.process is not None
-        os.kill(self.process.pid, number)
-
-
 @asynccontextmanager
-async def stage(**options: float) -> AsyncIterator[tuple[Scenario, Server]]:
+async def stage(**options: float) -> AsyncIterator[tuple[Scenario, ExternalServer]]:
     """A server, and a fleet with default settings on it."""
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder))
-        server.start()
+        server = ExternalServer(Path(folder) / "store").start()
         try:
             async with scenario(server.url, "proof", Path(folder), lease_s=LEASE_S, **options) as run:
                 yield run, server
@@ -127,11 +92,13 @@ async def measure_calm() -> list[Figure]:
         for _ in range(5):
             run.fleet.start(ROUNDSMAN_BACKGROUND_JOBS__EVENTS_KEPT="10000000")
         await run.joined(5)
-        ids = [f"s{n}" for n in range(FIRES_PER_S)]
-        for schedule_id in ids:
-            await run.recurrent(schedule_id, interval_s=1.0)
-        began = time.monotonic()
-        await wait_until(lambda: time.monotonic() > began + CALM_S, "the time to pass", CALM_S + 30)
+        start = datetime.now(UTC) + timedelta(seconds=10)
+        for n in range(FIRES_PER_S):  # evenly over each second
+            first = start + timedelta(seconds=n / FIRES_PER_S)
+            policy = SchedulePolicy(start=first, end=first + timedelta(seconds=CALM_S - 0.5))
+            await run.control.schedule(RecurrentTaskDescriptor(id=f"s{n}", name="Write", interval=1.0, policy=policy))
+        wait_s = 5 * CALM_S
+        await wait_until(lambda: _none_left(run), "all schedules to come to their end", wait_s)
         report = await run.verdict()
         late = [line.at - datetime.fromisoformat(line.fire_time).timestamp() for line in run.fleet.lines("begin")]
     due, ran = sum(report.fires.values()), report.fires["settled"] + report.fires["again"]
@@ -170,11 +137,12 @@ async def _outage(how: str) -> list[Figure]:
         address = await run.until(lambda: api.address, "the address of the API")
         async with _probing(address) as probes:
             calm = len(probes)
-            server.signal(signal.SIGSTOP) if how == "frozen" else server.stop()
+            pid = int(server.tell("INFO", "server")["process_id"])
+            os.kill(pid, signal.SIGSTOP) if how == "frozen" else server.stop()
             began = time.monotonic()
             await wait_until(lambda: time.monotonic() > began + OUTAGE_S, "the outage to end")
             during = probes[calm:]
-            server.signal(signal.SIGCONT) if how == "frozen" else await asyncio.to_thread(server.start)
+            os.kill(pid, signal.SIGCONT) if how == "frozen" else await asyncio.to_thread(server.start)
             back = time.time()
             await run.until(lambda: {*ids} <= {line.job_id for line in _since(run, back)}, "all to run again")
             await run.until(lambda: probes[-1].status == 200, "the API to answer again")
@@ -260,15 +228,13 @@ async def _handed_over(run: Scenario, end: Callable[[Member], object]) -> tuple[
     return sorted(again.values()), IN_FLIGHT - len(again)
 
 
+async def _none_left(run: Scenario) -> bool:
+    await asyncio.sleep(0.5)  # looking costs the store time too
+    return not (await run.control.list_tasks(name="Write", limit=1)).items
+
+
 def _since(run: Scenario, moment: float) -> list[Line]:
     return [line for line in run.fleet.lines("begin") if line.at >= moment]
-
-
-def _answers(client: "redis.Redis") -> bool:
-    try:
-        return bool(client.ping())
-    except redis.exceptions.ConnectionError:
-        return False
 
 
 def _part(values: Iterable[float], part: float) -> float:

@@ -48,7 +48,7 @@ async def test_one_fire_survives_a_death_between_any_two_steps_of_the_tick(
         # Both taken, so hidden from all others, but not committed.
         await Doomed(run, valkey).dies_at("take", "answered", "tock")
         assert await told(run, "job.queued") == []
-        # Both committed, but there is one slot: at most one run became its own at once, the other is left to be claimed.
+        # Both committed, but there is one slot: at most one run became its own at once, the other is to be claimed.
         await Doomed(run, valkey).dies_at("commit", "answered", "tock", ROUNDSMAN_BACKGROUND_JOBS__CONCURRENCY="1")
         queued, started = dict(await told(run, "job.queued")), dict(await told(run, "job.started"))
         assert len(queued) == 2

@@ -2,6 +2,7 @@
 # make test    run the whole test suite (make test ARGS="tests/unit -k redis", JOBS=4)
 # make setup   only the environment of both, in .venv (make setup PYTHON=/path/to/python3)
 # make chaos   break a fleet of real processes at random and check every fire (make chaos SEED=7 MINUTES=5)
+# make proof   measure recovery and a steady load with real processes; some minutes, on a machine with nothing else to do
 # make mutations break the program in many ways and see which test notices (make mutations NAMES="token")
 # make check   format, lint, types, layers, links in the documents
 # make format  put the code into the format that check wants
@@ -18,7 +19,7 @@ ifdef PORT
 export ROUNDSMAN_SERVER__PORT := $(PORT)
 endif
 
-.PHONY: setup run test chaos mutations check check-format check-lint check-types check-layers check-links format lock bench
+.PHONY: setup run test chaos proof mutations check check-format check-lint check-types check-layers check-links format lock bench
 
 setup: $(READY)
 	@:
@@ -39,6 +40,9 @@ mutations: $(READY)
 
 chaos: $(READY)
 	@PYTHONPATH=tests $(VENV)/bin/python -m distributed.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+proof: $(READY)
+	@$(VENV)/bin/python tests/distributed/measure.py $(ARGS)
 
 # All of them, also when the first one fails: one run shows everything.
 check: $(READY)

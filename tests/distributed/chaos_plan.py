@@ -143,7 +143,8 @@ def _descriptor(dice: random.Random, scale: Scale) -> dict[str, Any]:
         "mood": mood,
         "hold_s": round(dice.uniform(0.2, scale.longest_hold_s), 2) if mood == "hold" else 0.0,
         "overlap": dice.choice(OVERLAPS),
-        "catch_up": dice.choice(CATCH_UPS),
+        # What takes long is not caught up at length, one after another: the end would have to wait for all of it.
+        "catch_up": dice.choice(CATCH_UPS[:3] if mood in ("hold", "slow", "broken") else CATCH_UPS),
         "jitter_s": dice.choice(JITTERS_S),
         "max_retries": dice.choice((None, 0, 1, 3)),
         "timeout_s": dice.choice((1.0, 5.0, None)),

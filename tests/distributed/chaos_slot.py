@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from fault_proxy import FaultProxy
+from infrastructure.cli.errors import RUNS_LEFT
 
 ROUNDSMAN = Path(sys.executable).parent / "roundsman"
 PATIENCE_S = 60.0
@@ -75,9 +76,12 @@ class Slot:
         self.process = None
 
     def _ended_well(self, status: int) -> bool:
-        """Tell whether an exit status is as promised: who had hardly begun, or was asked twice, ends on the spot."""
+        """Tell whether an exit status is as promised: who had hardly begun, or was asked twice, ends on the spot.
+
+        Who was cut off when asked says that the store did not hear of everything.
+        """
         hurried = self._asked_to_end > 1 or not self._log.stat().st_size
-        return status == 0 or (hurried and status == -signal.SIGTERM)
+        return status in (0, RUNS_LEFT) or (hurried and status == -signal.SIGTERM)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if there is a process."""

@@ -91,11 +91,12 @@ class JournalRunStore(RedisRunStore):
         self._journal.write(**facts, answer=answer.verdict)
         return answer
 
-    async def cancel(self, run_ids: Sequence[str], why: str) -> dict[str, str]:
+    async def cancel(self, run_ids: Sequence[str], why: str, *, executing: bool = True) -> dict[str, str]:
         """Cancel; see the protocol."""
-        statuses = await super().cancel(run_ids, why)
+        statuses = await super().cancel(run_ids, why, executing=executing)
         for run_id, status in statuses.items():
-            self._journal.write(kind="cancel", op=uuid4().hex, run_id=run_id, answer=status)
+            if executing or status != "running":
+                self._journal.write(kind="cancel", op=uuid4().hex, run_id=run_id, answer=status)
         return statuses
 
 

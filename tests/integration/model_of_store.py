@@ -128,12 +128,12 @@ class StoreModel(RunsModel):
         self._make(run, has_place, in_front=reason is RunReason.RUN_NOW)
         return "created", running
 
-    def cancel(self, run_ids: Sequence[str]) -> dict[str, str]:
+    def cancel(self, run_ids: Sequence[str], executing: bool) -> dict[str, str]:
         reply = {}
         for run_id in run_ids:
             run = self.runs.get(run_id)
             reply[run_id] = run.status if run else ""
-            if run is not None and run.place != "done":
+            if run is not None and run.place != "done" and (executing or run.status != "running"):
                 self.count(run, "cancelled", cancelled=1)
                 self.finish(run, "cancelled", "job.cancelled")
         return reply

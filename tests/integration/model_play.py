@@ -145,8 +145,9 @@ class Play:
     def _is_gone(self, run_id: str) -> bool:
         return not self.shared.client.exists(f"{self.shared.prefix}run:{run_id}")
 
-    def cancel(self, hand: int, run_ids: Sequence[str]) -> None:
-        assert self.shared.wait(self.hands[hand].runs.cancel(run_ids, "a test")) == self.model.cancel(run_ids)
+    def cancel(self, hand: int, run_ids: Sequence[str], executing: bool) -> None:
+        answer = self.shared.wait(self.hands[hand].runs.cancel(run_ids, "a test", executing=executing))
+        assert answer == self.model.cancel(run_ids, executing)
 
     def unpark(self, hand: int, job: str) -> None:
         assert set(self.shared.wait(self.hands[hand].runs.unpark(job))) == self.model.unpark(job)

@@ -7,9 +7,10 @@ import pytest
 
 from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor, SchedulePolicy
 from cluster import Cluster, Instance
+from domain.runs.run import RunStatus
 from domain.scheduling.errors import ScheduleBusy, ScheduleNotFound
 from domain.scheduling.schedule import PutResult, ScheduleInfo, ScheduleStatus
-from hands import Hands
+from hands import Hands, one_shot, status
 from support import wait_until
 
 Control = Callable[[Instance], Awaitable[object]]
@@ -187,3 +188,26 @@ async def test_stop_lists_what_runs_cancels_what_waits_and_nothing_new_begins(cl
     await wait_until(all_over)
     assert len(await cluster.events("job", "job.queued")) == made
     assert [entry.run_id for entry in cluster.ledger.of("s")] == running
+
+
+async def test_a_one_shot_that_is_claimed_while_it_is_stopped_goes_on(hands: tuple[Hands, Hands]) -> None:
+    a, b = hands
+    await one_shot(a)
+    assert [claim.spec.run_id for claim in a.claim()] == ["o"]
+    # What a stop asks for that read the one-shot while it waited.
+    assert await b.instance.runs.cancel(["o"], "stopped", executing=False) == {"o": "running"}
+    assert await status(a, "o") is RunStatus.RUNNING
+    stopped = await b.instance.scheduler.stop_task("o")
+    assert (stopped.stopped, stopped.running, stopped.cancelled) == (False, ["o"], [])
+    stopped = await b.instance.scheduler.stop_task("o", cancel_running=True)
+    assert (stopped.stopped, stopped.running, stopped.cancelled) == (True, ["o"], ["o"])
+    with pytest.raises(ScheduleNotFound):
+        await b.instance.scheduler.stop_task("o")
+
+
+async def test_who_stopped_a_one_shot_is_told(cluster: Cluster, hands: tuple[Hands, Hands]) -> None:
+    a, b = hands
+    await one_shot(a)
+    assert (await b.instance.scheduler.stop_task("o", by="ann")).stopped
+    (told,) = await cluster.events("job", "job.cancelled")
+    assert told["why"] == "stopped by ann"

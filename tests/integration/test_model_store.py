@@ -121,7 +121,7 @@ STEPS = st.one_of(
             index=recent,
         )
     ],
-    *1 * [step("cancel", hand=hands, indexes=st.lists(recent, min_size=1, max_size=2))],
+    *1 * [step("cancel", hand=hands, indexes=st.lists(recent, min_size=1, max_size=2), executing=st.booleans())],
     *1 * [step("unpark", hand=hands, job=jobs)],
     *6 * [step("claim", hand=hands, limit=often(9, rarely=(0, 1, 2)), takeovers=st.sampled_from([0, 1, 9]))],
     *7
@@ -134,7 +134,15 @@ STEPS = st.one_of(
         )
     ],
     *1 * [step("settle_again", hand=hands, index=recent, outcome=outcomes, same=st.booleans())],
-    *1 * [step("renew", hand=hands, chosen=st.lists(st.tuples(recent, old), max_size=3))],
+    *2
+    * [
+        step(
+            "renew",
+            hand=hands,
+            chosen=st.lists(st.tuples(recent, old), max_size=3),
+            by_owner=often(True, rarely=(False,)),
+        )
+    ],
     *2
     * [
         step(
@@ -243,9 +251,9 @@ class StoreMachine(RuleBasedStateMachine):
             kind = f"now.{self.play.next_order()}" if reason is RunReason.RUN_NOW else f"backfill.{index}"
             self.play.submit(hand, stored, reason, kind)
 
-    def cancel(self, hand: int, indexes: list[int]) -> None:
+    def cancel(self, hand: int, indexes: list[int], executing: bool) -> None:
         known = [*self.play.model.runs] or ["nothing"]
-        self.play.cancel(hand, list(dict.fromkeys(pick(known, index) for index in indexes)))
+        self.play.cancel(hand, list(dict.fromkeys(pick(known, index) for index in indexes)), executing)
 
     def unpark(self, hand: int, job: str) -> None:
         self.play.unpark(hand, job)
@@ -269,9 +277,10 @@ class StoreMachine(RuleBasedStateMachine):
         if self.play.claims:
             self.play.settle_again(hand, [] if same else [(self._claim(index, late=False), outcome)])
 
-    def renew(self, hand: int, chosen: list[tuple[int, bool]]) -> None:
+    def renew(self, hand: int, chosen: list[tuple[int, bool]], by_owner: bool) -> None:
         if self.play.claims:
-            self.play.renew(hand, [self._claim(index, late) for index, late in chosen])
+            claims = [self._claim(index, late) for index, late in chosen]
+            self.play.renew(self.play.owner_of(claims[0]) if claims and by_owner else hand, claims)
 
     # Time.
 

@@ -58,8 +58,11 @@ class RunStore(Protocol):
         """
         ...
 
-    async def cancel(self, run_ids: Sequence[str], why: str) -> dict[str, str]:
-        """Cancel runs; return the status each had ('' for one that is not there)."""
+    async def cancel(self, run_ids: Sequence[str], why: str, *, executing: bool = True) -> dict[str, str]:
+        """Cancel runs; return the status each had ('' for one that is not there).
+
+        Without ``executing``, a run that an instance has claimed goes on.
+        """
         ...
 
     async def unpark(self, job_id: str) -> list[str]:

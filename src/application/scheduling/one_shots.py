@@ -41,16 +41,17 @@ class OneShots:
             raise IdTaken(id=wanted.id, what=what)
         return PutResult(answer.verdict), await self.info(wanted.id)
 
-    async def stop(self, task_id: str, cancel_running: bool) -> Stopped:
-        """Cancel a one-shot that waits; one that is executing only with ``cancel_running``."""
+    async def stop(self, task_id: str, cancel_running: bool, why: str) -> Stopped:
+        """Cancel a one-shot that waits; one that is executing only with ``cancel_running``, decided in the store."""
         run = await self._runs.get(task_id)
         if run is None or run.reason is not RunReason.ONE_SHOT or run.status in TERMINAL:
             raise ScheduleNotFound(id=task_id)
-        if run.status is RunStatus.RUNNING and not cancel_running:
-            return Stopped(id=task_id, stopped=False, running=[task_id])
-        had = (await self._runs.cancel([task_id], "stopped"))[task_id]
+        had = (await self._runs.cancel([task_id], why, executing=cancel_running))[task_id]
+        if had == "" or had in TERMINAL:  # it has ended since it was read
+            raise ScheduleNotFound(id=task_id)
         running = [task_id] if had == RunStatus.RUNNING else []
-        return Stopped(id=task_id, running=running, cancelled=running)
+        stopped = cancel_running or not running
+        return Stopped(id=task_id, stopped=stopped, running=running, cancelled=running if cancel_running else [])
 
     async def info(self, task_id: str) -> OneShotInfo:
         """Return a one-shot; raises ``ScheduleNotFound``."""

@@ -106,10 +106,10 @@ class BackgroundTaskScheduler:
         listed, and cancelled too with ``cancel_running``. Raises ``ScheduleNotFound``.
         """
         for _ in range(TRIES):
+            why = f"stopped by {by or self._actor()}"
             stored = await self._schedules.find(task_id)
             if stored is None:
-                return await self._one_shots.stop(task_id, cancel_running)
-            why = f"stopped by {by or self._actor()}"
+                return await self._one_shots.stop(task_id, cancel_running, why)
             changed = await self._change(task_id, stored, None, "schedule.removed", {"why": why})
             if changed.done:
                 return await self._stopped(task_id, changed, cancel_running, why)

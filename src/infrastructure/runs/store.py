@@ -76,12 +76,12 @@ class RedisRunStore:
                 verdict, status, running = await self._submit(keys=[self._prefix], args=[self._instance, *args])
         return Submission(verdict, status, tuple(running))
 
-    async def cancel(self, run_ids: Sequence[str], why: str) -> dict[str, str]:
+    async def cancel(self, run_ids: Sequence[str], why: str, *, executing: bool = True) -> dict[str, str]:
         """Cancel runs in one step; see the protocol."""
         if not run_ids:
             return {}
         with store_errors():
-            reply = await self._acknowledged(self._cancel, why, *run_ids)
+            reply = await self._acknowledged(self._cancel, why, "1" if executing else "", *run_ids)
         return dict(reply)
 
     async def unpark(self, job_id: str) -> list[str]:

@@ -107,13 +107,15 @@ def _show(error: BaseException) -> None:
 
 
 def _app(program: "Program") -> "FastAPI":
+    from infrastructure.garbage import lasting_objects_spared
     from infrastructure.web.app import create_web_app
 
     @asynccontextmanager
     async def lifespan(app: "FastAPI") -> AsyncIterator[None]:
         await program.start()
         try:
-            yield
+            with lasting_objects_spared():
+                yield
         finally:
             await program.stop()
 
@@ -161,8 +163,11 @@ async def _drain(program: "Program", asked: asyncio.Event, insisted: asyncio.Eve
 
 
 async def _execute(program: "Program", asked: asyncio.Event) -> None:
+    from infrastructure.garbage import lasting_objects_spared
+
     if await _unless(asked, program.start()):
-        await asked.wait()
+        with lasting_objects_spared():
+            await asked.wait()
 
 
 async def _serve(program: "Program", asked: asyncio.Event, insisted: asyncio.Event) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -9,6 +10,7 @@ from benchmarks.contestants import roundsman_jobs
 from benchmarks.contestants.interface import Case, Recorder
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.policy import SchedulePolicy
+from infrastructure.garbage import lasting_objects_spared
 from infrastructure.program import Program
 from infrastructure.settings import Settings
 
@@ -30,6 +32,7 @@ class Roundsman:
             "store": {"redis_url": case.redis_url},
             "background_jobs": {"modules": [JOBS], "containers": [f"{JOBS}:BenchmarkContainer"]},
         }
+        self._stack = ExitStack()
         self._program = Program(Settings.model_validate(settings))
 
     async def open(self) -> None:
@@ -51,11 +54,13 @@ class Roundsman:
         )
 
     async def start(self) -> None:
-        """Start all services."""
+        """Start all services, as ``roundsman run`` does."""
         await self._program.start()
+        self._stack.enter_context(lasting_objects_spared())
 
     async def stop(self) -> None:
         """Stop them."""
+        self._stack.close()
         await self._program.stop()
 
     def facts(self) -> dict[str, str]:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 THRESHOLDS = (20_000, 10, 10)
-"""How many new objects until the young ones are looked through (Python's default is 700: some thirty times a second under
-load; at 20,000 it takes a few milliseconds), and how often until the next generation is."""
+"""How many new objects until the young ones are looked through, and how often until the next generation is. Python's
+default of 700 is reached some thirty times a second under load; 20,000 take a few milliseconds."""
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from infrastructure.redis.connection import RedisStore
 
 SHARED = [f"rain{n}" for n in range(6)]
 """All clients change the same schedules."""
-PAUSE_S = 0.02
+PAUSE_S = 0.05
 
 
 class Client:

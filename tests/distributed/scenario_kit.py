@@ -88,6 +88,14 @@ class Scenario:
 
         await self.until(here, f"{count} instances")
 
+    async def set_up(self) -> None:
+        """Wait until the first process has scheduled what is its own: the last thing that it does at its start."""
+
+        async def there() -> bool:
+            return any(_is_own(info.id) for info in (await self.control.list_tasks()).items)
+
+        await self.until(there, "the program's own schedule")
+
     async def reached(self, phase: str, *job_ids: str) -> None:
         """Wait until each of these jobs is in the ledger with this phase."""
         await self.until(

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from distributed.scenario_kit import attempts, scenario
 
+pytestmark = pytest.mark.timeout(400)  # several waits, each with its own deadline
 IDS = [f"s{n}" for n in range(10)]
 
 

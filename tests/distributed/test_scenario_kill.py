@@ -4,9 +4,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from application.scheduling import ScheduledTaskDescriptor
 from distributed.scenario_kit import attempts, scenario
 
+pytestmark = pytest.mark.timeout(400)  # several waits, each with its own deadline
 ONCE = [f"o{n}" for n in range(10)]
 HELD = [f"h{n}" for n in range(10)]
 RHYTHM = [f"s{n}" for n in range(5)]

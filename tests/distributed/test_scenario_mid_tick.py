@@ -1,15 +1,25 @@
 """Killed, or frozen, between two steps of the protocol: each time exactly there."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from application.scheduling import ScheduledTaskDescriptor
+from distributed.checker_journal import journaling_control
 from distributed.fleet import Member
-from distributed.scenario_kit import Scenario, attempts, scenario
+from distributed.scenario_kit import JOBS, Scenario, attempts, scenario
 from distributed.trap_proxy import Moment, Trap, TrapProxy
+from domain.errors import StoreUnavailable
+from domain.scheduling.schedule import PutResult
+from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
 
+pytestmark = pytest.mark.timeout(400)  # several waits, each with its own deadline
 PAIR = ("tack", "tock")
+MOMENTS: tuple[Moment, ...] = ("asked", "answered")
 
 
 class Doomed:
@@ -32,6 +42,17 @@ class Doomed:
             trap = self.proxy.trap = Trap(script, moment, needle, kill)
             self.member = self._run.fleet.start(redis_url=self.proxy.url, **environ)
             await self._run.until(trap.sprung.is_set, f"{script} to be {moment}")
+
+
+class FarControl:
+    """A control side with a way to the store of its own."""
+
+    def __init__(self, proxy: TrapProxy, run: Scenario) -> None:
+        self._store = RedisStore(proxy.url, run.namespace)
+        self.control = journaling_control(self._store, run.journal, JOBS)
+
+    async def aclose(self) -> None:
+        await self._store.close()
 
 
 async def told(run: Scenario, topic: str) -> list[tuple[str, int]]:
@@ -74,6 +95,33 @@ async def test_one_fire_survives_a_death_between_any_two_steps_of_the_tick(
         assert [lost for lost in await told(run, "job.lost") if lost[0] == fire] == [(fire, 1), (fire, 2)]
 
 
+async def test_a_one_shot_survives_every_death_from_acceptance_to_settle(
+    valkey: EmbeddedValkey, namespace: str, tmp_path: Path
+) -> None:
+    async def cut() -> bool:
+        return False
+
+    task = ScheduledTaskDescriptor(id="once", name="WriteOnce")
+    async with scenario(valkey.url, namespace, tmp_path, lease_s=1) as run:
+        async with TrapProxy(valkey) as proxy, contextlib.aclosing(FarControl(proxy, run)) as far:
+            # Cut before the store has seen it, and after it has accepted it: the caller cannot know which, and asks
+            # again.
+            for moment in MOMENTS:
+                proxy.trap = Trap("submit", moment, "once", cut)
+                with pytest.raises(StoreUnavailable):
+                    await far.control.schedule(task)
+            assert (await far.control.schedule(task)).result is PutResult.UNCHANGED
+        await Doomed(run, valkey).dies_at("claim", "answered", "once")
+        assert run.fleet.lines() == []
+        await Doomed(run, valkey).dies_at("settle", "asked", "once")
+        run.fleet.start()
+        await run.settled("once")
+        await run.verdict()
+        assert attempts(run.fleet.lines("end")) == {"once": [2, 3]}
+        record = (await run.control.get_task_info("once")).run  # type: ignore[union-attr]
+        assert (record.status, record.attempt) == ("succeeded", 3)
+
+
 async def test_a_commit_that_comes_too_late_changes_nothing(
     valkey: EmbeddedValkey, namespace: str, tmp_path: Path
 ) -> None:
@@ -86,6 +134,7 @@ async def test_a_commit_that_comes_too_late_changes_nothing(
     async with scenario(valkey.url, namespace, tmp_path, lease_s=1) as run, TrapProxy(valkey) as proxy:
         other = run.fleet.start()
         await run.recurrent("tock", interval_s=0.3)
+        await run.set_up()
         await run.ended(1, "tock")
         other.freeze()
         late = run.fleet.start(redis_url=proxy.url)

@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from distributed.rain import raining
 from distributed.scenario_kit import Scenario, attempts, scenario
 from fault_proxy import FaultProxy
 from infrastructure.redis.embedded import EmbeddedValkey
 
+pytestmark = pytest.mark.timeout(400)  # several waits, each with its own deadline
 OUTAGE_S = 10.0
 ONCE = [f"o{n}" for n in range(10)]
 RHYTHM = [f"s{n}" for n in range(5)]

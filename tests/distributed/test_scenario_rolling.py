@@ -4,9 +4,12 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from distributed.rain import raining
 from distributed.scenario_kit import attempts, scenario
 
+pytestmark = pytest.mark.timeout(400)  # several waits, each with its own deadline
 ONCE = [f"o{n}" for n in range(10)]
 RHYTHM = [f"s{n}" for n in range(10)]
 

@@ -7,11 +7,18 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 from urllib.parse import urlsplit
 
+from distributed.checker_journal import ALL_EVENTS
 from infrastructure.redis.embedded import EmbeddedValkey
 from infrastructure.runs.scripts import WHERE, Retention, source
 
 Moment = Literal["asked", "answered"]
-SCRIPTS = {hashlib.sha1(source(name, Retention()).encode()).hexdigest(): name for name in WHERE}  # noqa: S324
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 - how Redis names scripts
+
+
+SCRIPTS = {_digest(source(name, retention)): name for name in WHERE for retention in (Retention(), ALL_EVENTS)}
 
 
 class Trap:
@@ -131,6 +138,7 @@ async def _message(reader: asyncio.StreamReader) -> bytes:
 def _script(command: bytes) -> str:
     """Return which of our scripts a command calls, or ''."""
     parts = command.split(b"\r\n", 5)
-    if len(parts) > 4 and parts[2].upper() == b"EVALSHA":
-        return SCRIPTS.get(parts[4].decode(), "")
-    return ""
+    if len(parts) < 5 or parts[2].upper() not in (b"EVALSHA", b"EVAL"):
+        return ""
+    known_as = parts[4].decode()
+    return SCRIPTS.get(known_as if parts[2].upper() == b"EVALSHA" else _digest(known_as), "")

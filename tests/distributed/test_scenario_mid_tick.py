@@ -151,3 +151,31 @@ async def test_a_commit_that_comes_too_late_changes_nothing(
         queued = Counter(event["run_id"] for event in await run.events("job", "job.queued"))
         assert set(queued.values()) == {1}
         assert late.returncode == 0
+
+
+async def test_a_settle_that_comes_too_late_changes_nothing(
+    valkey: EmbeddedValkey, namespace: str, tmp_path: Path
+) -> None:
+    async with scenario(valkey.url, namespace, tmp_path, lease_s=1) as run, TrapProxy(valkey) as proxy:
+        released = asyncio.Event()
+        late = run.fleet.start(redis_url=proxy.url)
+        await run.set_up()
+
+        async def hold() -> bool:
+            late.freeze()
+            await released.wait()
+            return True
+
+        settle = proxy.trap = Trap("settle", "asked", "again", hold)
+        await run.at_once("again", first_hold_s=0.01, hold_s=3)
+        await run.until(lambda: proxy.trap is None, "a settle to be held")
+        other = run.fleet.start()
+        await run.until(lambda: other.pid in {line.pid for line in run.fleet.lines("begin")}, "the run to be overtaken")
+        released.set()  # the store hears of the first attempt's end while the second is executing
+        await run.until(settle.sprung.is_set, "the settle to pass")
+        late.thaw()
+        await run.until(lambda: len(run.fleet.lines("end")) == 2, "the second attempt to end")
+        await run.verdict()
+        assert [(line.pid, line.attempt) for line in run.fleet.lines("end")] == [(late.pid, 1), (other.pid, 2)]
+        succeeded = await run.events("job", "job.succeeded")
+        assert [event["attempt"] for event in succeeded if event["job_id"] == "again"] == [2]

@@ -2,6 +2,7 @@
 
 import re
 from datetime import MAXYEAR, UTC, datetime
+from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -71,6 +72,7 @@ class SchedulePolicy(BaseModel):
         return 0 if self.catch_up == "none" else _number(self.catch_up, 1)
 
 
+@cache  # of some two thousand texts at most; asked for at every fire
 def _number(text: str, default: int) -> int:
     found = re.search(r"\d+", text)
     return int(found[0]) if found else default

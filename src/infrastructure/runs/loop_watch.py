@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +27,19 @@ class Blockage:
 
 
 class LoopWatch:
-    """Watch one event loop. Started and stopped on it; ``look`` is called by one other thread, again and again."""
+    """Watch one event loop. Started and stopped on it; ``look`` is called by one other thread, again and again.
+
+    A loop is blocked when it did not turn for a second and one and the same task kept it. One that is merely starved of
+    processor time goes from task to task, and goes on claiming.
+    """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread_id = 0
         self._pulse: asyncio.TimerHandle | None = None
         self._turned = time.monotonic()
+        self._task: asyncio.Task[Any] | None = None
+        self._task_since = self._turned
         self.now: Blockage | None = None
         """The blockage that goes on, as far as it was seen."""
         self.last: Blockage | None = None
@@ -48,10 +55,11 @@ class LoopWatch:
         """End, on the loop; twice is fine."""
         if self._pulse is not None:
             self._pulse.cancel()
+        self._task = None
 
     def look(self) -> bool:
         """Tell whether the loop is blocked, and log when that begins and ends."""
-        silent_s = time.monotonic() - self._turned
+        silent_s = self._silent_s()
         if silent_s > SILENCE_S:
             if self.now is None:
                 self.now = Blockage(self._culprit(), time.time() - silent_s, silent_s)
@@ -67,6 +75,14 @@ class LoopWatch:
             self.last, self.now = self.now, None
         return self.now is not None
 
+    def _silent_s(self) -> float:
+        """Return for how long the loop has not turned and has been in the task that it is in, as far as looks tell."""
+        now, task = time.monotonic(), asyncio.current_task(self._loop)
+        if task is not self._task or self._turned > self._task_since:
+            self._task, self._task_since = task, now
+            return 0.0
+        return now - self._turned if now - self._task_since > SILENCE_S - 2 * PULSE_S else 0.0
+
     def _beat(self) -> None:
         self._turned = time.monotonic()
         assert self._loop is not None  # noqa: S101 - set by start
@@ -74,8 +90,7 @@ class LoopWatch:
 
     def _culprit(self) -> str:
         """Name the task that the loop is executing; the runner names tasks after their runs."""
-        task = asyncio.current_task(self._loop)
-        return task.get_name() if task is not None else "something that is no task"
+        return self._task.get_name() if self._task is not None else "something that is no task"
 
     def _stack(self) -> str:
         frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001 - the documented way

@@ -10,6 +10,7 @@ from domain.scheduling.schedule import ScheduleState
 from infrastructure.runs.store import split_spec
 
 DUE = '"due":'
+NONE_MISSED = '"missed":0'
 
 
 @dataclass(slots=True)
@@ -54,9 +55,10 @@ class Prepared:
     def run_texts(self, run: PlannedRun) -> tuple[str, str, str]:
         """Return the id of a run and both parts of its spec, as ``split_spec`` would write them."""
         run_id = self.compiled.run_id(run)
-        if run.missed or run.reason is not RunReason.FIRE:
+        if run.reason is not RunReason.FIRE:
             return (run_id, *split_spec(self.compiled.spec(run)))
-        return run_id, f'"run_id":"{run_id}{self.before_id}{iso(run.due)}{self.after_id}', self.rest
+        rest = self.rest.replace(NONE_MISSED, f'"missed":{run.missed}', 1) if run.missed else self.rest
+        return run_id, f'"run_id":"{run_id}{self.before_id}{iso(run.due)}{self.after_id}', rest
 
     def claim(self, run: PlannedRun, token: str) -> Claim:
         """Return the first claim of a run that was this instance's from its beginning."""

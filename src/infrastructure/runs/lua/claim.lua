@@ -2,22 +2,22 @@
 -- ARGV: instance, lease_ms[@deadline], limit, takeover_limit, lane...
 -- Reply: { now, next look at `later` or '', runs still ready, { tag, spec, data, lane, attempt, retries, token } ... }
 local lease, limit, takeover_limit = unless_late(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-if not lease then return { int(NOW), '', 0, {} } end
+if not lease then return { NOW_TEXT, '', 0, {} } end
 local quiet_until = beat(lease)
 local claimed, left = {}, 0
 
 local later = PREFIX .. 'later'
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', later, '-inf', int(NOW), 'LIMIT', 0, 1000)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', later, '-inf', NOW_TEXT, 'LIMIT', 0, 1000)) do
   redis.call('ZREM', later, id)
   local run = load(id)
   if run then
     if run.status == 'retrying' then
-      move(run, 'queued', 'order', int(NOW))
+      move(run, 'queued', 'order', NOW_TEXT)
       announce('job.queued', run, '')
     else
-      redis.call('HSET', run_key(id), 'order', int(NOW))
+      redis.call('HSET', run_key(id), 'order', NOW_TEXT)
     end
-    make_ready(id, run.lane, int(NOW))
+    make_ready(id, run.lane, NOW_TEXT)
   end
 end
 local first = redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')
@@ -25,7 +25,7 @@ local first = redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')
 local function own(run)
   run.token = int(math.max(tonumber(run.token or 0) + 1, NOW_US))
   run.attempt, run.owner = run.attempt + 1, SOURCE
-  move(run, 'running', 'token', run.token, 'owner', SOURCE, 'attempt', run.attempt, 'started', int(NOW))
+  move(run, 'running', 'token', run.token, 'owner', SOURCE, 'attempt', run.attempt, 'started', NOW_TEXT)
   gather('ZADD', PREFIX .. 'leases:' .. run.lane, int(NOW + lease), run.id)
   announce('job.started', run, ',"token":' .. quote(run.token))
   claimed[#claimed + 1] = { run.tag, run.spec, run.data, run.lane, run.attempt, run.retries, run.token }
@@ -51,7 +51,7 @@ end
 if NOW >= quiet_until then
   for i = 5, #ARGV do
     if #claimed >= limit then break end
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', PREFIX .. 'leases:' .. ARGV[i], '-inf', '(' .. int(NOW), 'LIMIT', 0, limit - #claimed)) do
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', PREFIX .. 'leases:' .. ARGV[i], '-inf', '(' .. NOW_TEXT, 'LIMIT', 0, limit - #claimed)) do
       take_over(id, ARGV[i])
     end
   end
@@ -83,4 +83,4 @@ for i = 1, math.min(free, #candidates) do
   local run = load(id)
   if run and run.status == 'queued' then own(run) end
 end
-return { int(NOW), first[2] and int(tonumber(first[2])) or '', left, claimed }
+return { NOW_TEXT, first[2] and int(tonumber(first[2])) or '', left, claimed }

@@ -15,6 +15,7 @@ local CHUNK = 1000
 
 local function int(x) return string.format('%.0f', x) end
 local function quote(x) return cjson.encode(x) end
+local NOW_TEXT = int(NOW)
 local function run_key(id) return PREFIX .. 'run:' .. id end
 
 -- '<ms>' or '<ms>@<deadline>': a duration, and until when (ms) somebody waits for the answer. A server that was frozen reads
@@ -158,7 +159,7 @@ local function remember(run, ending)
   if #ending > LONGEST_ENDING then ending = '' end
   local key = PREFIX .. 'history:' .. run.job
   local kept = redis.call('LPUSH', key, '{' .. run.tag .. ',"attempt":' .. run.attempt .. ',"status":' .. quote(run.status) ..
-    ',"started_at":' .. (run.started or 'null') .. ',"ended_at":' .. int(NOW) .. ',"instance":' ..
+    ',"started_at":' .. (run.started or 'null') .. ',"ended_at":' .. NOW_TEXT .. ',"instance":' ..
     (run.owner and quote(run.owner) or 'null') .. ending .. '}')
   if kept > HISTORY_KEPT then redis.call('LTRIM', key, 0, HISTORY_KEPT - 1) end
 end
@@ -166,10 +167,10 @@ end
 local function retain(run, ending)
   local key = run_key(run.id)
   redis.call('HDEL', key, 'owner', 'order', 'held')
-  redis.call('HSET', key, 'status', run.status, 'ended', int(NOW), 'ending', '{' .. string.sub(ending, 2) .. '}')
+  redis.call('HSET', key, 'status', run.status, 'ended', NOW_TEXT, 'ending', '{' .. string.sub(ending, 2) .. '}')
   redis.call('ZREM', PREFIX .. 'oneshots', run.id)
   local done = PREFIX .. 'done'
-  redis.call('ZADD', done, int(NOW), run.id)
+  redis.call('ZADD', done, NOW_TEXT, run.id)
   local old = redis.call('ZRANGEBYSCORE', done, '-inf', int(NOW - DONE_TTL_MS), 'LIMIT', 0, 100)
   local surplus = redis.call('ZCARD', done) - DONE_KEPT
   if #old == 0 and surplus > 0 then old = redis.call('ZRANGE', done, 0, math.min(surplus, 100) - 1) end
@@ -214,7 +215,7 @@ end
 -- Make a run. The last arguments are more fields for it, `more` JSON members for its first event.
 local function create(run, more, ...)
   redis.call('HSET', run_key(run.id), 'tag', run.tag, 'spec', run.spec, 'data', run.data, 'job', run.job, 'lane', run.lane,
-    'reason', run.reason, 'queued', int(NOW), ...)
+    'reason', run.reason, 'queued', NOW_TEXT, ...)
   if run.corr and run.corr ~= '' then redis.call('HSET', run_key(run.id), 'corr', run.corr) end
   if run.trace and run.trace ~= '' then redis.call('HSET', run_key(run.id), 'trace', run.trace) end
   redis.call('SADD', PREFIX .. 'active:' .. run.job, run.id)
@@ -264,9 +265,9 @@ local function beat(lease_ms)
   local last, quiet_until = tonumber(seen[1] or 0), tonumber(seen[2] or 0)
   if NOW - last > lease_ms / 2 or last - NOW > lease_ms then
     quiet_until = NOW + lease_ms
-    redis.call('HSET', meta, 'last_beat', int(NOW), 'no_takeover_until', int(quiet_until))
+    redis.call('HSET', meta, 'last_beat', NOW_TEXT, 'no_takeover_until', int(quiet_until))
   else
-    redis.call('HSET', meta, 'last_beat', int(NOW))
+    redis.call('HSET', meta, 'last_beat', NOW_TEXT)
   end
   return quiet_until
 end

@@ -15,7 +15,7 @@ local function give_back(run, started, ending)
   redis.call('ZREM', PREFIX .. 'leases:' .. run.lane, run.id)
   redis.call('HDEL', run_key(run.id), 'owner')
   move(run, 'queued', 'attempt', run.attempt)
-  make_ready(run.id, run.lane, run.order or int(NOW))
+  make_ready(run.id, run.lane, run.order or NOW_TEXT)
   announce('job.queued', run, ending)
   redis.call('PUBLISH', PREFIX .. 'wake', 'ready')
 end

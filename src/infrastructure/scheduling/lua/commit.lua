@@ -57,7 +57,7 @@ end
 local token = int(NOW_US)
 local function create_own(run, more, order)
   create(run, more, 'status', 'running', 'attempt', 1, 'retries', 0, 'token', token, 'owner', SOURCE,
-    'started', int(NOW), 'order', order)
+    'started', NOW_TEXT, 'order', order)
   gather('ZADD', PREFIX .. 'leases:' .. run.lane, lease, run.id)
   run.attempt, run.owner = 1, SOURCE
   announce('job.started', run, ',"token":' .. quote(token))

@@ -2,11 +2,11 @@
 -- ARGV: instance, hide_ms[@deadline], limit, lane...
 -- Reply: { now, next look or '', { id, state } ... }
 local hide, limit = unless_late(ARGV[2]), tonumber(ARGV[3])
-if not hide then return { int(NOW), '', {} } end
+if not hide then return { NOW_TEXT, '', {} } end
 local taken, next_look = {}, nil
 
 local function take(due)
-  local ids = redis.call('ZRANGEBYSCORE', due, '-inf', int(NOW), 'LIMIT', 0, limit - #taken)
+  local ids = redis.call('ZRANGEBYSCORE', due, '-inf', NOW_TEXT, 'LIMIT', 0, limit - #taken)
   local states = fetch(PREFIX .. 'states', ids)
   local hidden = {}
   for _, id in ipairs(ids) do
@@ -27,4 +27,4 @@ for i = 4, #ARGV do
   local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
   if first[2] and (not next_look or tonumber(first[2]) < next_look) then next_look = tonumber(first[2]) end
 end
-return { int(NOW), next_look and int(next_look) or '', taken }
+return { NOW_TEXT, next_look and int(next_look) or '', taken }

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 LUA, SCHEDULING = "src/infrastructure/runs/lua", "src/infrastructure/scheduling/lua"
 SUITES = (
     "tests/integration/test_protocol.py",
+    "tests/integration/test_own_takeover.py",
     "tests/integration/test_commit_owns.py",
     "tests/integration/test_overlap_places.py",
     "tests/integration/test_policies.py",

@@ -76,6 +76,7 @@ def step(times: int, name: str, **arguments: st.SearchStrategy[Any]) -> list[st.
 
 
 STEPS = st.one_of(
+    *step(3, "overtake", hand=hands, after_silence=often(False, rarely=(True,))),
     *step(2, "put", hand=hands, job=jobs, definition=definitions, late=stale, index=recent),
     *step(1, "rest", hand=hands, job=jobs, what=often("pause", rarely=("park", "resume")), late=stale, index=recent),
     *step(1, "remove", hand=hands, job=jobs, late=stale, index=recent),
@@ -257,6 +258,13 @@ class StoreMachine(RuleBasedStateMachine):
             return
         batch = [(self._claim(index, late), outcome) for index, outcome, late in ends]
         self.play.settle(self.play.owner_of(batch[0][0]) if by_owner else hand, batch)
+
+    def overtake(self, hand: int, after_silence: bool) -> None:
+        self.time_passes("leases", 0)
+        if after_silence:
+            self.play.silence()
+        self.play.compare()
+        self.play.claim(hand, 9, 9)
 
     def _claim(self, index: int, late: bool) -> Claim:
         wanted = self.play.overtaken() if late else self.play.live()

@@ -1,11 +1,12 @@
 """A TCP front for a Redis that misbehaves on request."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
-Fault = Literal["none", "black hole", "reset", "down"]
+Fault = Literal["none", "black hole", "mute", "reset", "down"]
 
 
 class Server(Protocol):
@@ -21,6 +22,8 @@ class FaultProxy:
     """Pass bytes between TCP clients and a server; ``set_fault`` and ``latency_s`` (each way) spoil it.
 
     ``black hole``: connections are accepted and kept, nothing passes (what was sent meanwhile passes when it ends).
+    ``mute``: what clients send arrives, and no answer comes back; connections are cut when it ends. ``mute_at`` begins
+    it with the first request, or the first answer, in which these bytes are.
     ``reset``: open connections are cut, new ones are cut as soon as they are made.
     ``down``: open connections are cut, new ones are refused.
 
@@ -36,6 +39,7 @@ class FaultProxy:
         self._flowing.set()
         self._fault: Fault = "none"
         self.latency_s = 0.0
+        self.mute_at = b""
         self.port = 0
         self.accepted = 0
         """Connections that were made so far."""
@@ -57,12 +61,13 @@ class FaultProxy:
 
     async def set_fault(self, fault: Fault) -> None:
         """Begin ``fault``, ending the one before."""
+        cut = fault in ("reset", "down") or self._fault == "mute"
         self._fault = fault
         self._flowing.clear() if fault == "black hole" else self._flowing.set()
-        if fault in ("reset", "down"):
-            if fault == "down" and self._listener is not None:
-                self._listener.close()
-                self._listener = None
+        if fault == "down" and self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if cut:
             for writer in list(self._writers):
                 writer.transport.abort()
         if fault != "down" and self._listener is None:
@@ -86,18 +91,37 @@ class FaultProxy:
         except OSError:  # the server is away: what a port without a listener does comes close
             writer.transport.abort()
             return
-        for pump in (self._pump(reader, up_writer), self._pump(up_reader, writer)):
+        for pump in (self._pump(reader, up_writer, self._heard), self._pump(up_reader, writer, self._answered)):
             task = asyncio.create_task(pump)
             self._pumps.add(task)
             task.add_done_callback(self._pumps.discard)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _heard(self, request: bytes) -> bytes:
+        self._fall_silent_at(request)
+        return request
+
+    def _answered(self, answer: bytes) -> bytes:
+        self._fall_silent_at(answer)
+        return b"" if self._fault == "mute" else answer
+
+    def _fall_silent_at(self, data: bytes) -> None:
+        if self.mute_at and self.mute_at in data:
+            self._fault, self.mute_at = "mute", b""
+
+    @property
+    def fault(self) -> Fault:
+        """What it does to its clients now."""
+        return self._fault
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, changed: Callable[[bytes], bytes]
+    ) -> None:
         self._writers.add(writer)
         try:
             while data := await reader.read(65536):
                 await asyncio.sleep(self.latency_s)
                 await self._flowing.wait()
-                writer.write(data)
+                writer.write(changed(data))
                 await writer.drain()
         except ConnectionError:
             pass

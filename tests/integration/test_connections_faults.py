@@ -150,6 +150,7 @@ async def test_a_store_that_became_a_replica_is_unavailable(fresh_valkey: Callab
     [
         exceptions.ResponseError("MISCONF Errors writing to the AOF file: No space left on device"),
         exceptions.ResponseError("BUSY Valkey is busy running a script"),
+        exceptions.ResponseError("Protocol error: unauthenticated multibulk length", status_code="ERR"),
         exceptions.MasterDownError("Link with MASTER is down", status_code="MASTERDOWN"),
         exceptions.AuthenticationError("invalid username-password pair"),
         exceptions.NoPermissionError("this user has no permissions"),

@@ -45,6 +45,9 @@ TEMPORARY = (
 """Error codes of a server that cannot answer now; the commands were not at fault. (NOSCRIPT: redis-py loads the script
 and sends again, and the server forgot it between the two.)"""
 
+NOT_LET_IN = "unauthenticated"
+"""What a server says to a long command before it was told its password; to a short one it says NOAUTH."""
+
 
 class RedisStore:
     """The connections of one process to one Redis, under one namespace.
@@ -210,7 +213,7 @@ def store_errors() -> Iterator[None]:
         raise StoreFull(why=str(error).rstrip(".")) from error
     except exceptions.ResponseError as error:
         code = error_code(error)
-        if code in TEMPORARY:
+        if code in TEMPORARY or NOT_LET_IN in str(error):
             raise StoreUnavailable(why=str(error)) from error
         if code == "WRONGTYPE":
             raise StrangeKey(why=str(error).rstrip(".")) from error

@@ -13,6 +13,7 @@ WHERE = {
     "change": "infrastructure.scheduling",
     "reindex": "infrastructure.scheduling",
     "claim": "infrastructure.runs",
+    "reclaim": "infrastructure.runs",
     "renew": "infrastructure.runs",
     "settle": "infrastructure.runs",
     "submit": "infrastructure.runs",
@@ -26,7 +27,7 @@ WHERE = {
 ABOUT_INSTANCES = frozenset({"announce", "renew", "leave"})
 """The scripts that are given what instances.lua defines."""
 
-ALLOWED_OUT_OF_MEMORY = frozenset({"claim", "renew", "settle", "cancel", "unpark", "announce", "leave"})
+ALLOWED_OUT_OF_MEMORY = frozenset({"claim", "reclaim", "renew", "settle", "cancel", "unpark", "announce", "leave"})
 """What ends work or keeps it alive must pass when the store is full; what brings new work must not."""
 
 

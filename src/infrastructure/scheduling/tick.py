@@ -30,13 +30,18 @@ LONGEST_WAIT_S = 1.0
 BREATH_S = 0.005
 """After a pass that found work, what is due sooner than this waits so long: one pass for many fires."""
 CACHE_LIMIT = 100_000
+LONGEST_HIDE_MS = 1_500
+"""A take hides what it took from the others for no longer: so long does a taker that died, or did not hear the answer,
+hold up its schedules. It spares work and guards nothing."""
+UNSURE_MS = 1_000
+"""How much earlier than a call that got no answer its claims may be dated: the store's time is known by estimate."""
 COMMITTED_AT_ONCE = 250
 """Schedules a call: the store serves nobody else meanwhile."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How a tick takes and claims. ``lease_ms`` is also how long a take hides a schedule."""
+    """How a tick takes and claims."""
 
     lease_ms: int = 5_000
     renewals_per_lease: int = 4
@@ -73,13 +78,14 @@ class Tick:
         self._loop = loop
         self._pace = pace
         self._may_claim = may_claim
-        self._take, self._commit, self._claim = (
-            self._client.register_script(source(name, retention)) for name in ("take", "commit", "claim")
+        self._take, self._commit, self._claim, self._reclaim = (
+            self._client.register_script(source(name, retention)) for name in ("take", "commit", "claim", "reclaim")
         )
         self._cache: dict[str, Prepared] = {}
         self._down = self._strange = False
         self._ahead_ms: int | None = None
         """By how much the store's clock is ahead of our monotonic one, at most."""
+        self._unsure_since: int | None = None
         self.ticked = time.monotonic()
         """When the last whole pass ended, by this machine's monotonic clock."""
         self.claims_left = False
@@ -88,7 +94,8 @@ class Tick:
     def __call__(self) -> float:
         """Do one pass and return how long to wait, in seconds."""
         waits = []
-        steps = (self._fire, self._claim_runs)
+        began = time.monotonic()
+        steps = (self._reclaim_runs, self._fire, self._claim_runs)
         for step in steps:
             try:
                 with store_errors():
@@ -97,6 +104,7 @@ class Tick:
                 if not self._down:
                     log.warning("the scheduler waits for the store: %s", error)
                 self._down = True
+                self._doubt(began)
                 if not isinstance(error.__cause__, OutOfMemoryError):  # a full store still lets claims through
                     return LONGEST_WAIT_S / 4
             except StrangeKey as error:
@@ -115,6 +123,21 @@ class Tick:
         self._down = self._strange = False
         self.ticked = time.monotonic()
 
+    def _doubt(self, began: float) -> None:
+        """Remember since when (ms of the store's clock) claims may have been made that nobody here has heard of."""
+        if self._unsure_since is None and self._ahead_ms is not None:
+            self._unsure_since = round(began * 1000) + self._ahead_ms - UNSURE_MS
+
+    def _reclaim_runs(self) -> float:
+        """Give back what was claimed by a call that got no answer; else it would wait for the end of its lease."""
+        if self._unsure_since is not None:
+            known = list(self._runner.held)
+            back = self._call(self._reclaim, [self._unsure_since, len(known), *known, *self._registry.lanes])
+            self._unsure_since = None
+            if back:
+                log.warning("%d runs were claimed without this process hearing of it, and are given back", back)
+        return LONGEST_WAIT_S
+
     def close(self) -> None:
         """Close the connection; after the thread has ended."""
         self._client.close()
@@ -123,7 +146,8 @@ class Tick:
         """Take, plan and commit; return the seconds until something is due."""
         asked = time.monotonic()
         now_text, next_look, taken = self._call(
-            self._take, [self._lease_in_time(), self._pace.batch, *self._registry.lanes]
+            self._take,
+            [self._in_time(min(self._pace.lease_ms, LONGEST_HIDE_MS)), self._pace.batch, *self._registry.lanes],
         )
         now = int(now_text)
         self._ahead_ms = now - round(asked * 1000)
@@ -196,7 +220,7 @@ class Tick:
     def _commit_batch(self, batch: "Batch") -> None:
         """Write the plans; runs that became this instance's own at once go to the event loop."""
         free = self._runner.free_slots if self._may_claim() and not self.claims_left else 0
-        _, _, tokens = self._call(self._commit, [free, self._lease_in_time(), *batch.arguments])
+        _, _, tokens = self._call(self._commit, [free, self._in_time(self._pace.lease_ms), *batch.arguments])
         tokens = tokens or [""] * len(batch.runs)  # none: the store found this call too late, and changed nothing
         claims = [
             schedule.claim(run, token) for (schedule, run), token in zip(batch.runs, tokens, strict=True) if token
@@ -217,7 +241,7 @@ class Tick:
         pace = self._pace
         lanes = self._registry.lanes
         now, next_look, left, rows = self._call(
-            self._claim, [self._lease_in_time(), min(slots, pace.batch), pace.takeover_limit, *lanes]
+            self._claim, [self._in_time(pace.lease_ms), min(slots, pace.batch), pace.takeover_limit, *lanes]
         )
         claims = [claim for row in rows if (claim := _claim(row)) is not None]
         self._begin(claims)
@@ -226,12 +250,12 @@ class Tick:
             return 0.0
         return (int(next_look) - int(now)) / 1000 if next_look else LONGEST_WAIT_S
 
-    def _lease_in_time(self) -> str:
-        """Return the lease, and until when (ms of the store's clock) this process waits for an answer."""
+    def _in_time(self, ms: int) -> str:
+        """Return a duration, and until when (ms of the store's clock) this process waits for an answer."""
         if self._ahead_ms is None:
-            return str(self._pace.lease_ms)
+            return str(ms)
         patience_ms = round(COMMAND_TIMEOUT_S * 1000)
-        return f"{self._pace.lease_ms}@{round(time.monotonic() * 1000) + self._ahead_ms + patience_ms}"
+        return f"{ms}@{round(time.monotonic() * 1000) + self._ahead_ms + patience_ms}"
 
     def _call(self, script: Any, args: list[Any]) -> Any:
         return script(keys=[self._prefix], args=[self._instance, *args], client=self._client)

@@ -1,0 +1,28 @@
+-- reclaim: give back the runs that the store counts as this instance's and that it does not know: the answer to its claim
+-- was lost, and nobody else may have them before their leases end. The attempt counts, though hardly any has begun: one
+-- whose outcome was refused is no more known here either, and must not run again under the same number.
+-- ARGV: instance, since (ms: none that was claimed earlier), known runs, their ids..., lane...
+-- Reply: how many
+local since, known, back = tonumber(ARGV[2]), {}, 0
+local lanes = 4 + tonumber(ARGV[3])
+for i = 4, lanes - 1 do known[ARGV[i]] = true end
+
+local function give_back(run)
+  redis.call('ZREM', PREFIX .. 'leases:' .. run.lane, run.id)
+  redis.call('HDEL', run_key(run.id), 'owner')
+  move(run, 'queued')
+  make_ready(run.id, run.lane, run.order or int(NOW))
+  announce('job.queued', run, ',"why":"the answer to the claim of its instance was lost"')
+  back = back + 1
+end
+
+for i = lanes, #ARGV do
+  for _, id in ipairs(redis.call('ZRANGE', PREFIX .. 'leases:' .. ARGV[i], 0, -1)) do
+    if not known[id] then
+      local run = load(id)
+      local is_ours = run and run.status == 'running' and run.owner == SOURCE
+      if is_ours and tonumber(run.started or 0) >= since then give_back(run) end
+    end
+  end
+end
+return back

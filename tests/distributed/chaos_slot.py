@@ -13,7 +13,7 @@ from infrastructure.cli.errors import RUNS_LEFT
 ROUNDSMAN = Path(sys.executable).parent / "roundsman"
 PATIENCE_S = 60.0
 """How long a process may take to end when asked, and everything to be well again at the end."""
-EXPLAINED = ("blocks the event loop for", "outcomes could not be settled: others will take these runs over")
+EXPLAINED = ("blocks the event loop for", "not all outcomes could be settled")
 """What a process says that was frozen, or that was asked to end while it was cut off from the store."""
 
 

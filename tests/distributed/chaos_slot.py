@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from fault_proxy import FaultProxy
@@ -13,8 +14,6 @@ from infrastructure.cli.errors import RUNS_LEFT
 ROUNDSMAN = Path(sys.executable).parent / "roundsman"
 PATIENCE_S = 60.0
 """How long a process may take to end when asked, and everything to be well again at the end."""
-EXPLAINED = ("blocks the event loop for", "not all outcomes could be settled")
-"""What a process says that was frozen, or that was asked to end while it was cut off from the store."""
 
 
 class Slot:
@@ -107,10 +106,14 @@ class Slot:
         return self._directory / f"{self.name}-{self._lives}.log"
 
     def errors(self) -> list[str]:
-        """Return the errors that the processes logged and that no fault of the plan explains."""
-        logs = [path.read_text(errors="replace") for path in self._directory.glob(f"{self.name}-*.log")]
-        lines = [line for text in logs for line in text.splitlines() if " ERROR " in line]
-        return [f"{self.name}: {line}" for line in lines if not any(word in line for word in EXPLAINED)]
+        """Return the errors that were logged with a traceback: the program did not foresee them, whatever broke."""
+        found = []
+        for path in self._directory.glob(f"{self.name}-*.log"):
+            lines = path.read_text(errors="replace").splitlines()
+            for line, following in pairwise(lines):
+                if " ERROR " in line and "Traceback (most recent call last)" in following:
+                    found.append(f"{path.name}: {line}")
+        return found
 
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()

@@ -181,7 +181,7 @@ def test_a_key_of_another_type_is_told_as_what_it_is() -> None:
 
 
 def test_the_code_of_an_error_is_found_wherever_redis_py_puts_it() -> None:
-    in_transaction = "Command # 1 (HGET {n}:states it's) of pipeline caused error: (\"MISCONF Errors writing\",)"
+    in_transaction = 'Command # 1 (HGET {n}:states it\'s) of pipeline caused error: ("MISCONF Errors writing",)'
     for error, code in (
         (exceptions.ResponseError("MISCONF Errors writing to the AOF file"), "MISCONF"),
         (exceptions.ResponseError("WRONGTYPE Operation", status_code="ERR"), "WRONGTYPE"),

@@ -171,7 +171,7 @@ async def test_the_story_of_a_run_holds_the_errors_of_its_retries(hands: tuple[H
 async def test_a_lease_from_before_the_clock_was_put_back_does_not_hold_its_run_for_hours(
     hands: tuple[Hands, Hands],
 ) -> None:
-    """A fail-over may lead to a server whose clock is behind; what was written with the old clock lies in the future."""
+    """A fail-over may lead to a server whose clock is behind; what the old one wrote lies in the future."""
     a, b = hands
     await one_shot(a)
     a.claim()

@@ -150,23 +150,22 @@ async def _outage(how: str) -> list[Figure]:
         await run.reached("end", *held)
         report = await run.verdict()
         overtaken = sum(line.attempt > 1 for line in run.fleet.lines("begin") if line.job_id in held)
-    refused = [probe for probe in during if probe.status == 503]
-    odd = sorted({probe.status for probe in during} - {503, 200})
-    stall = max(probe.live_s for probe in probes)
-    what = f"store {how} for {OUTAGE_S:g} s:"
+    what, slowest = f"store {how} for {OUTAGE_S:g} s:", max(first.values())
     return [
-        Figure(
-            f"{what} all schedules run again after its return",
-            _s(max(first.values())),
-            "< 2 s",
-            max(first.values()) < 2,
-        ),
-        Figure(
-            f"{what} API meanwhile", f"503 x {len(refused)}, others {odd or 'none'}", "503", bool(refused) and not odd
-        ),
-        Figure(f"{what} slowest sign of life of the loop", _s(stall), "< 1 s", stall < 1),
+        Figure(f"{what} all schedules run again after its return", _s(slowest), "< 2 s", slowest < 2),
+        *_meanwhile(what, probes, during),
         Figure(f"{what} runs in flight overtaken", str(overtaken), "0", overtaken == 0),
         Figure(f"{what} doubled, unexplained, lost", str(len(report.findings)), "0", report.ok),
+    ]
+
+
+def _meanwhile(what: str, probes: list["Probe"], during: list["Probe"]) -> list[Figure]:
+    refused = sum(probe.status == 503 for probe in during)
+    odd = sorted({probe.status for probe in during} - {503, 200})
+    stall = max(probe.live_s for probe in probes)
+    return [
+        Figure(f"{what} API meanwhile", f"503 x {refused}, others {odd or 'none'}", "503", refused > 0 and not odd),
+        Figure(f"{what} slowest sign of life of the loop", _s(stall), "< 1 s", stall < 1),
     ]
 
 

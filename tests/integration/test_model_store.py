@@ -76,6 +76,7 @@ def step(times: int, name: str, **arguments: st.SearchStrategy[Any]) -> list[st.
 
 
 STEPS = st.one_of(
+    *step(2, "retry_and_fire", hand=hands, index=recent, sketch=sketches),
     *step(3, "overtake", hand=hands, after_silence=often(False, rarely=(True,))),
     *step(2, "put", hand=hands, job=jobs, definition=definitions, late=stale, index=recent),
     *step(1, "rest", hand=hands, job=jobs, what=often("pause", rarely=("park", "resume")), late=stale, index=recent),
@@ -258,6 +259,13 @@ class StoreMachine(RuleBasedStateMachine):
             return
         batch = [(self._claim(index, late), outcome) for index, outcome, late in ends]
         self.play.settle(self.play.owner_of(batch[0][0]) if by_owner else hand, batch)
+
+    def retry_and_fire(self, hand: int, index: int, sketch: Sketch) -> None:
+        if self.play.live():
+            claim = self._claim(index, late=False)
+            self.play.settle(self.play.owner_of(claim), [(claim, Retry("no luck", 3600.0))])
+            self.play.compare()
+            self.fire(hand, [claim.spec.job_id], hide=True, now=True, sketch=sketch, second=sketch, free=0)
 
     def overtake(self, hand: int, after_silence: bool) -> None:
         self.time_passes("leases", 0)

@@ -34,7 +34,7 @@ class StoreModel(RunsModel):
         return refused
 
     def _commit(self, taker: str, schedule: MSchedule, plan: TakenPlan, free: int) -> int:
-        job, state = plan.schedule.id, schedule.state
+        job, state, known = plan.schedule.id, schedule.state, set(self.runs)
         if plan.after is not None:
             schedule.state, schedule.text, schedule.look = plan.after, plan.after.dump(), "far"
         if plan.dropped:
@@ -45,7 +45,7 @@ class StoreModel(RunsModel):
                 if run.status == "retrying" and run.reason in FIRES:
                     self.supersede(run)
         for one in plan.planned:
-            if one.run_id not in self.runs:
+            if one.run_id not in known:  # planned again by a clock that was put back
                 free -= self._admit(schedule, state, one, taker if free > 0 else "")
         if plan.after is None:
             self._forget(job)

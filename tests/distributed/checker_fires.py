@@ -8,6 +8,10 @@ from distributed.checker_evidence import Event, Evidence
 from distributed.checker_lives import Life
 from distributed.checker_runs import Verdict, due_of, milliseconds_of
 
+WITHDRAWN = frozenset({"changed", "paused", "parked", "stopped"})
+UNTOLD_MS = 2_000
+"""What becomes late while a change is on its way to the store is not in the count that it carries."""
+
 
 @dataclass(frozen=True)
 class FireRun:
@@ -40,6 +44,7 @@ class FireJudge:
         self._life = life
         self._told: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
         self._wrong: list[Judged] = []
+        self._announced: set[int] = set()
         self._planned = [segment.planned() for segment in life.segments]
         self._place = {due: (s, i) for s, dues in enumerate(self._planned) for i, due in enumerate(dues)}
         self._until = evidence.until
@@ -72,6 +77,14 @@ class FireJudge:
         self._told[since].append(("missed", "", ""))
         self._tell(since, count - 1, "missed")
 
+    def hear_withdrawn(self, since: int, count: int) -> bool:
+        """Note fires that a change took away while they were late; return whether there were such."""
+        late = sorted(due for due in self._life.withdrawn() if due >= since)
+        if not late or late[0] != since:
+            return False
+        self._announced.update(late[:count])
+        return True
+
     def judged(self) -> list[Judged]:
         """Return every fire once, and what is wrong besides."""
         found = [Judged(self._life.id, 0, kind, why) for kind, why in self._life.faults]
@@ -83,7 +96,10 @@ class FireJudge:
             sure = dues[-1] if known and dues else max([*told, segment.at_least - 1])
             found.extend(self._judge(due, due <= sure) for due in dues)
         withdrawn = self._life.withdrawn()
-        found.extend(Judged(self._life.id, due, "withdrawn", late_ms=late) for due, late in withdrawn.items())
+        for due, late in withdrawn.items():
+            if late > UNTOLD_MS and due not in self._announced:
+                self._blame(due, f"it was {late} ms late when a change took it away, and nobody was told")
+            found.append(Judged(self._life.id, due, "withdrawn", late_ms=late))
         if self._life.segments and self._life.segments[-1].ended_at is None:
             why = "nobody planned it, and nothing took it away"
             late = self._life.segments[-1].overdue(self._until)
@@ -157,6 +173,10 @@ def _tell_skipped(
             return []
     else:
         due = milliseconds_of(event.data["since"])
+        if event.data["why"] in WITHDRAWN:
+            if any(judge.hear_withdrawn(due, count) for judge in judges):
+                return []
+            return [Judged(schedule_id, due, "wrong", f"announced as {event.data['why']}, but was not late then")]
         for judge in judges:
             if judge.knows(due):
                 judge.tell_missed(due, count)

@@ -116,7 +116,7 @@ async def test_who_came_too_late_and_never_tries_again_delays_and_loses_nothing(
 async def _come_too_late(hand: Hands, read: Stored) -> None:
     """Try to pause what was read before the last fire, once."""
     paused = read.state.model_copy(update={"generation": 1})
-    changed = await hand.instance.scheduler._change("s", read, paused, "schedule.paused", {})
+    changed = await hand.instance.scheduler._change("s", read, paused, 0, "schedule.paused", {})
     assert not changed.done
 
 

@@ -84,6 +84,11 @@ def plan(schedule_id: str, trigger: Trigger, policy: SchedulePolicy, due: int, n
     return Plan(_all(late), max(late.count - limit, 0), following)
 
 
+def late_fires(schedule_id: str, trigger: Trigger, policy: SchedulePolicy, due: int, now: int) -> int:
+    """Return how many fires from ``due`` on should have been taken by ``now``; of a cron line some thousand at most."""
+    return 0 if look_at(schedule_id, due, policy) > now else _late(schedule_id, trigger, policy, due, now).count
+
+
 def _all(late: Late) -> tuple[PlannedRun, ...]:
     """Return a run for each of the latest fires; those before the last are caught up in order, one at a time."""
     *before, last = late.latest

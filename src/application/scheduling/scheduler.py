@@ -110,7 +110,8 @@ class BackgroundTaskScheduler:
             stored = await self._schedules.find(task_id)
             if stored is None:
                 return await self._one_shots.stop(task_id, cancel_running, why)
-            changed = await self._change(task_id, stored, None, "schedule.removed", {"why": why})
+            now = await self._schedules.now()
+            changed = await self._change(task_id, stored, None, now, "schedule.removed", {"why": why})
             if changed.done:
                 return await self._stopped(task_id, changed, cancel_running, why)
         raise ChangedMeanwhile(id=task_id, tries=TRIES)
@@ -206,10 +207,11 @@ class BackgroundTaskScheduler:
                 await self._schedules.confirm()
                 return await self._scheduled(PutResult.UNCHANGED, before)
             # Asked after ``before`` was read: a fire between the two would be due once more.
-            after = states.put(wanted, before, await self._schedules.now())
+            now = await self._schedules.now()
+            after = states.put(wanted, before, now)
             topic = "schedule.changed" if before else "schedule.created"
             event: dict[str, object] = {"name": wanted.name, "generation": after.generation, "by": self._actor()}
-            changed = await self._change(wanted.id, before, after, topic, event, wanted)
+            changed = await self._change(wanted.id, before, after, now, topic, event, wanted)
             if changed.done:
                 stored = Stored(after.dump(), after, wanted)
                 return await self._scheduled(PutResult.CHANGED if before else PutResult.CREATED, stored)
@@ -245,9 +247,10 @@ class BackgroundTaskScheduler:
         """Compare and set until nobody was faster; a ``step`` of None leaves the schedule as it is."""
         for _ in range(TRIES):
             stored = await self._found(task_id)
-            after = step(stored, await self._schedules.now())
+            now = await self._schedules.now()
+            after = step(stored, now)
             if after is not None:
-                if not (await self._change(task_id, stored, after, topic, event)).done:
+                if not (await self._change(task_id, stored, after, now, topic, event)).done:
                     continue
                 stored = Stored(after.dump(), after, stored.definition)
             else:
@@ -261,14 +264,16 @@ class BackgroundTaskScheduler:
         schedule_id: str,
         before: Stored | Unreadable | None,
         after: ScheduleState | None,
+        now: int,
         topic: str,
         event: dict[str, object],
         definition: RecurrentTaskDescriptor | None = None,
     ) -> Changed:
         current = definition or (before.definition if isinstance(before, Stored) else None)
         look = states.look(current, after) if current and after else None
+        late = states.withdrawn(before, after, now) if isinstance(before, Stored) else 0
         return await self._schedules.change(
-            Change(schedule_id, before, after, topic, {"id": schedule_id, **event}, definition, look)
+            Change(schedule_id, before, after, topic, {"id": schedule_id, **event}, definition, look, late)
         )
 
     async def _stopped(self, task_id: str, changed: Changed, cancel_running: bool, why: str) -> Stopped:

@@ -3,7 +3,7 @@
 import secrets
 
 from application.scheduling.compiled import at, milliseconds
-from application.scheduling.planning import first_due, look_at
+from application.scheduling.planning import first_due, late_fires, look_at
 from application.scheduling.store import Stored
 from application.scheduling.triggers import compile_trigger
 from domain.runs.run import lane_of
@@ -63,6 +63,16 @@ def resumed(stored: Stored, now: int) -> ScheduleState:
         raise NotResumable(id=stored.definition.id)
     due = _due(stored.definition, stored.state.anchor, now)
     return stored.state.model_copy(update={"paused": None, "parked": None, "due": due})
+
+
+def withdrawn(before: Stored, after: ScheduleState | None, now: int) -> int:
+    """Return how many fires were late when a change came that starts anew after them: nobody will take them."""
+    state = before.state
+    rests = after is not None and (after.paused or after.parked)
+    if state.paused or state.parked or (after is not None and not rests and after.due == state.due):
+        return 0
+    trigger = compile_trigger(before.definition, state.anchor)
+    return late_fires(before.definition.id, trigger, before.definition.policy, state.due, now)
 
 
 def look(descriptor: RecurrentTaskDescriptor, state: ScheduleState) -> int | None:

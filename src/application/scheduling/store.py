@@ -63,7 +63,7 @@ class Change:
     """A compare-and-set of one schedule with the event that tells it.
 
     ``before`` is None for a schedule that must not exist, ``after`` is None to remove it, ``definition`` is None to
-    keep it, ``look`` None for a schedule that is not to fire.
+    keep it, ``look`` None for a schedule that is not to fire. ``withdrawn`` fires were late, and will have no run.
     """
 
     id: str
@@ -73,6 +73,7 @@ class Change:
     event: dict[str, object]
     definition: RecurrentTaskDescriptor | None = None
     look: int | None = None
+    withdrawn: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ class RedisJobStore:
             json.dumps(change.event),
             str(change.event.get("why", "")),
             change.definition.policy.overlap_limit if change.definition else "",
+            change.withdrawn,
+            _withdrawn_event(change),
         ]
         with store_errors():
             verdict, state, definition, running = await self._store.acknowledged(
@@ -141,6 +143,15 @@ class RedisJobStore:
             indexed, there = await pipe.execute()
             if indexed != there:
                 await self._reindex(keys=[self._prefix], args=[self._instance])
+
+
+def _withdrawn_event(change: Change) -> str:
+    if not change.withdrawn or not isinstance(change.before, Stored):
+        return ""
+    after = change.after
+    why = "stopped" if after is None else "paused" if after.paused else "parked" if after.parked else "changed"
+    since = at(change.before.state.due).isoformat().replace("+00:00", "Z")
+    return json.dumps({"id": change.id, "why": why, "count": change.withdrawn, "since": since})
 
 
 def dump_definition(definition: RecurrentTaskDescriptor) -> str:

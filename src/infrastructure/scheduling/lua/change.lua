@@ -1,7 +1,8 @@
 -- change: make, change, pause, resume, park or remove one schedule, if its state is still the expected one. A removal asks
 -- only whether it is the same incarnation: whatever came between, it wins.
 -- ARGV: instance, id, expected state ('' = none), new state ('' = remove), definition ('' = keep), old lane ('' = none),
---       lane, look ('' = not due), topic, event data, why, overlap limit ('' = keep)
+--       lane, look ('' = not due), topic, event data, why, overlap limit ('' = keep),
+--       withdrawn fires (late, and nobody will take them), the event that tells them
 -- Reply: { 'ok' | 'stale' | 'oneshot', current state, current definition, executing runs }
 local id, expected, state, definition = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local old_lane, lane, look, topic, data, why, limit = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
@@ -36,6 +37,11 @@ if not is_expected() then
 end
 if expected == '' and redis.call('ZSCORE', PREFIX .. 'oneshots', id) then
   return { 'oneshot', '', '', {} }
+end
+-- Of a removal that came after more fires the count is not known; what is late then is so since a moment ago.
+if tonumber(ARGV[13]) > 0 and current == expected then
+  emit('schedule.fire_skipped', ARGV[14])
+  if state ~= '' then count(id .. '@' .. identity(current), id, { missed = tonumber(ARGV[13]) }, {}) end
 end
 local running = {}
 if state == '' then

@@ -57,14 +57,16 @@ class Hands:
     def commit(self, schedule_id: str, state: str, next_state: str = "x", runs: int = 0) -> list[int]:
         look = "99999999999999"
         return list(
-            self.call("commit", 0, 60_000, schedule_id, state, next_state, "Note@1", look, "skip", 1, 0, "", runs)[:2]
+            self.call("commit", 0, 60_000, schedule_id, state, next_state, "Note@1", look, "skip", 1, 999, 0, "", runs)[
+                :2
+            ]
         )
 
     def fire(self, run_id: str, overlap: str = "skip", limit: int = 1, missed: int = 0) -> None:
         """Commit one fire of the schedule ``s``, whatever its rhythm says."""
         names = {"run_id": run_id, "job_id": "s", "name": "Note", "reason": "fire", "fire_time": "2026-01-01T00:00:00Z"}
         state, look = self.client.hget(f"{self.prefix}states", "s"), "99999999999999"
-        plan = ("s", state, state, "Note@1", look, overlap, limit, 0, "", 1)
+        plan = ("s", state, state, "Note@1", look, overlap, limit, 999, 0, "", 1)
         self.call("commit", 0, 60_000, *plan, run_id, "fire", 5, missed, json.dumps(names)[1:-1], '"timeout_s":9', "{}")
 
     def lapse(self, lane: str = "Once@1") -> None:

@@ -192,7 +192,11 @@ def _plan_head(plan: TakenPlan) -> list[Any]:
     event = json.dumps({"id": job, "why": "missed", "count": plan.dropped}) if plan.dropped else ""
     lane = ScheduleState.model_validate_json(plan.text).lane
     head = [job, plan.text, after, lane, look, policy.overlap_mode, policy.overlap_limit]
-    return [*head, plan.dropped, event, len(plan.planned)]
+    return [*head, MOST_CAUGHT_UP, plan.dropped, event, len(plan.planned)]
+
+
+MOST_CAUGHT_UP = 999
+"""More than the model ever lets wait."""
 
 
 class ModelHand:

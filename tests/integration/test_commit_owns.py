@@ -20,7 +20,7 @@ def commit(hand: Hands, free: int, *schedule_ids: str) -> list[str]:
         run_id = f"{schedule_id}@{incarnation}.7"
         names = {"run_id": run_id, "job_id": schedule_id, "name": "Note", "reason": "fire"}
         tag = json.dumps({**names, "fire_time": "2026-01-01T00:00:00Z"})[1:-1]
-        args += [schedule_id, state, state, LANES[0], FAR, "skip", 1, 0, "", 1]
+        args += [schedule_id, state, state, LANES[0], FAR, "skip", 1, 999, 0, "", 1]
         args += [run_id, RunReason.FIRE.value, 7, 0, tag, '"timeout_s":9', "{}"]
     _, _, tokens = hand.call("commit", free, 60_000, *args)
     return list(tokens)
@@ -73,6 +73,30 @@ async def test_nothing_overtakes_what_is_ready_already(hands: tuple[Hands, Hands
     assert [claim.spec.job_id for claim in a.claim()] == ["s1", "s2"]
 
 
+async def test_no_more_caught_up_fires_wait_than_the_policy_wants(cluster: Cluster, hands: tuple[Hands, Hands]) -> None:
+    a, _ = hands
+    await schedule(a, "s1", interval=3600)
+
+    def catch_up(*dues: int) -> None:
+        """Commit late fires under ``all(2)``; a body runs longer than they are apart."""
+        state = a.client.hget(f"{a.prefix}states", "s1")
+        args: list[Any] = ["s1", state, state, LANES[0], FAR, "skip", 1, 2, 0, "", len(dues)]
+        for due in dues:
+            names = {"run_id": f"s1@x.catch_up.{due}", "job_id": "s1", "name": "Note", "reason": "catch_up"}
+            tag = json.dumps({**names, "fire_time": "2026-01-01T00:00:00Z"})[1:-1]
+            args += [names["run_id"], "catch_up", due, 0, tag, '"timeout_s":9', "{}"]
+        a.call("commit", 9, 60_000, *args)
+
+    catch_up(1, 2)
+    assert await cluster.events("schedule", "schedule.fire_skipped") == []
+    catch_up(3, 4)
+    (skipped,) = await cluster.events("schedule", "schedule.fire_skipped")
+    assert skipped["run_id"] == "s1@x.catch_up.4"
+    catch_up(5)
+    assert len(await cluster.events("schedule", "schedule.fire_skipped")) == 2
+    assert len(await a.instance.scheduler.runs("s1")) == 3
+
+
 async def test_a_refused_commit_gives_no_token(hands: tuple[Hands, Hands]) -> None:
     a, b = hands
     await schedule(a, "s1", interval=3600)
@@ -82,6 +106,6 @@ async def test_a_refused_commit_gives_no_token(hands: tuple[Hands, Hands]) -> No
         {"run_id": "s1@x.7", "job_id": "s1", "name": "Note", "reason": "fire", "fire_time": "2026-01-01"}
     )
     fire = ("s1@x.7", "fire", 7, 0, names[1:-1], '"timeout_s":9', "{}")
-    plan = ("s1", state, state, LANES[0], FAR, "skip", 1, 0, "", 1)
+    plan = ("s1", state, state, LANES[0], FAR, "skip", 1, 999, 0, "", 1)
     assert a.call("commit", 9, 60_000, *plan, *fire) == [0, 1, [""]]
     assert await status(a, "s1@x.7") is None

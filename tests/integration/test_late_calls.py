@@ -50,7 +50,7 @@ async def test_a_commit_after_its_deadline_fires_nothing(hands: tuple[Hands, Han
     a, _ = hands
     await schedule(a, "s", interval=3600)
     state = a.client.hget(f"{a.prefix}states", "s")
-    args = ["s", state, "x", LANES[0], "99999999999999", "skip", 1, 0, "", 0]
+    args = ["s", state, "x", LANES[0], "99999999999999", "skip", 1, 999, 0, "", 0]
     assert a.call("commit", 9, f"60000@{await store_ms(a) - 1}", *args) == [0, 0, []]
     assert a.client.hget(f"{a.prefix}states", "s") == state
     assert a.call("commit", 9, f"60000@{await store_ms(a) + 60_000}", *args)[1] == 0

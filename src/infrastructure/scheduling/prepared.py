@@ -25,6 +25,7 @@ class Prepared:
     lane: str
     overlap: str
     overlap_limit: int
+    most_caught_up: int
     text: str
     due: int
     before_due: str
@@ -76,6 +77,7 @@ def prepare(compiled: CompiledSchedule, state: ScheduleState, text: str) -> Prep
         lane=state.lane,
         overlap=policy.overlap_mode,
         overlap_limit=policy.overlap_limit,
+        most_caught_up=policy.catch_up_limit,
         text=text,
         due=state.due,
         before_due=before_due,

@@ -278,9 +278,9 @@ class Batch:
         if planned.next_due is not None:
             after = schedule.state_text(planned.next_due)
             look = look_at(schedule.id, planned.next_due, schedule.compiled.descriptor.policy)
-        arguments: list[str | int] = [schedule.id, taken, after, schedule.lane, look, schedule.overlap]
-        arguments += [schedule.overlap_limit, planned.dropped, _dropped_event(schedule.id, due, planned.dropped)]
-        arguments.append(len(planned.runs))
+        arguments: list[str | int] = [schedule.id, taken, after, schedule.lane, look]
+        arguments += [schedule.overlap, schedule.overlap_limit, schedule.most_caught_up]
+        arguments += [planned.dropped, _dropped_event(schedule.id, due, planned.dropped), len(planned.runs)]
         for run in planned.runs:
             run_id, tag, rest = schedule.run_texts(run)
             arguments += [run_id, run.reason.value, run.due, run.missed, tag, rest, schedule.compiled.data]

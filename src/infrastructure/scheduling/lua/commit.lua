@@ -1,7 +1,7 @@
 -- commit: write the plans of taken schedules, each only if its state is still the one that was taken.
 -- ARGV: instance, free slots, lease_ms[@deadline], then for each schedule:
---   id, taken state, next state ('' = ended), lane, look, overlap (skip | queue_one | allow), limit,
---   dropped, dropped event, n, then n times: run id, reason, order, missed, tag, spec, data
+--   id, taken state, next state ('' = ended), lane, look, overlap (skip | queue_one | allow), limit, how many caught up
+--   fires may wait, dropped, dropped event, n, then n times: run id, reason, order, missed, tag, spec, data
 -- Reply: { runs made ready, schedules that had changed meanwhile, the token or '' of each run }
 -- As long as this instance has free slots and no run of the lane is ready before them, runs are its own at once.
 local lease_ms = unless_late(ARGV[3])
@@ -15,10 +15,10 @@ local function next_arg()
 end
 
 -- Count what is not over: fires (and runs now), waiting fires, and what holds a place. A retry that waits is superseded.
-local active = {}
+local active, catching_up = {}, 0
 local function survey(job)
   local open, waiting, executing, superseded = 0, 0, 0, false
-  active = redis.call('SMEMBERS', PREFIX .. 'active:' .. job)
+  active, catching_up = redis.call('SMEMBERS', PREFIX .. 'active:' .. job), 0
   for _, id in ipairs(active) do
     local run = load(id)
     local fire = run and (run.reason == 'fire' or run.reason == 'run_now')
@@ -29,6 +29,7 @@ local function survey(job)
     else
       if fire then open = open + 1 end
       if fire and run.held then waiting = waiting + 1 end
+      if run.held and run.reason == 'catch_up' then catching_up = catching_up + 1 end
       if not run.held then executing = executing + 1 end
     end
   end
@@ -37,8 +38,10 @@ local function survey(job)
 end
 
 -- Decide whether a run goes ahead ('ready'), waits behind others ('back', 'front') or is skipped.
-local function admit(reason, overlap, limit, open, waiting, executing)
-  if reason ~= 'fire' then
+local function admit(reason, overlap, limit, most_caught_up, open, waiting, executing)
+  if reason == 'catch_up' and executing >= limit then
+    return catching_up < most_caught_up and 'back' or 'skip'
+  elseif reason ~= 'fire' then
     return executing < limit and 'ready' or 'back'
   end
   if open >= limit then
@@ -65,14 +68,14 @@ local function create_own(run, more, order)
   tokens[#tokens] = token
 end
 
-local function commit_run(job, lane, overlap, limit, open, waiting, executing)
+local function commit_run(job, lane, overlap, limit, most_caught_up, open, waiting, executing)
   local run = { id = next_arg(), reason = next_arg(), job = job, lane = lane }
   local order, missed = next_arg(), tonumber(next_arg())
   run.tag, run.spec, run.data = next_arg(), next_arg(), next_arg()
   tokens[#tokens + 1] = ''
   -- Only a clock that was put back can plan a fire twice: what it made must not be overwritten.
   if #active > 0 and redis.call('EXISTS', run_key(run.id)) == 1 then return open, waiting, executing end
-  local verdict = admit(run.reason, overlap, limit, open, waiting, executing)
+  local verdict = admit(run.reason, overlap, limit, most_caught_up, open, waiting, executing)
   if verdict == 'skip' then
     emit('schedule.fire_skipped', '{"id":' .. quote(job) .. ',"why":"overlap","count":' .. int(1 + missed) .. ',' .. run.tag .. '}')
     count(run.id, job, { skipped = 1 + missed }, {})
@@ -81,7 +84,7 @@ local function commit_run(job, lane, overlap, limit, open, waiting, executing)
   local more = missed > 0 and ',"missed":' .. int(missed) or ''
   if verdict ~= 'ready' then
     create_held(run, more, order, verdict == 'front')
-    if run.reason == 'fire' then waiting = waiting + 1 end
+    if run.reason == 'fire' then waiting = waiting + 1 else catching_up = catching_up + 1 end
   elseif free > 0 and not would_overtake(lane) then
     create_own(run, more, order)
     executing = executing + 1
@@ -99,7 +102,7 @@ end
 local jobs = {}
 while at <= #ARGV do
   jobs[#jobs + 1] = ARGV[at]
-  at = at + 10 + 7 * tonumber(ARGV[at + 9])
+  at = at + 11 + 7 * tonumber(ARGV[at + 10])
 end
 at = 4
 local states = fetch(PREFIX .. 'states', jobs)
@@ -107,7 +110,7 @@ prepare_stats(jobs)
 
 while at <= #ARGV do
   local job, taken, state, lane, look = next_arg(), next_arg(), next_arg(), next_arg(), next_arg()
-  local overlap, limit = next_arg(), tonumber(next_arg())
+  local overlap, limit, most_caught_up = next_arg(), tonumber(next_arg()), tonumber(next_arg())
   local missed, dropped_event, n = tonumber(next_arg()), next_arg(), tonumber(next_arg())
   if states[job] ~= taken then
     stale, at = stale + 1, at + 7 * n
@@ -124,7 +127,7 @@ while at <= #ARGV do
     if n > 0 then
       local open, waiting, executing = survey(job)
       for _ = 1, n do
-        open, waiting, executing = commit_run(job, lane, overlap, limit, open, waiting, executing)
+        open, waiting, executing = commit_run(job, lane, overlap, limit, most_caught_up, open, waiting, executing)
       end
     end
     if state == '' then

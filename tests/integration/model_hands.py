@@ -139,7 +139,7 @@ class Shared:
         for job in JOBS:
             pipe.lrange(f"{prefix}backlog:{job}", 0, -1)
             pipe.smembers(f"{prefix}active:{job}")
-            pipe.lrange(f"{prefix}history:{job}", 0, -1)
+            pipe.lrange(f"{prefix}history:{job}", 0, RETENTION.runs_kept_per_schedule - 1)
         for family, last in self._last.items():
             pipe.xrange(f"{prefix}ev:{family}", last if last == "-" else f"({last}")
         for run_id in run_ids:

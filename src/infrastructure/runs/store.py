@@ -36,6 +36,7 @@ class RedisRunStore:
         self._key = store.key
         self._prefix = f"{store.prefix}:"
         self._instance = instance_id
+        self._history_kept = retention.runs_kept_per_schedule
         self._submit = store.command.register_script(source("submit", retention))
         self._unpark = store.command.register_script(source("unpark", retention))
         self._cancel = store.command.register_script(source("cancel", retention))
@@ -103,7 +104,8 @@ class RedisRunStore:
         """Return unsettled runs, then settled ones, each newest first."""
         with store_errors():
             active = await cast(Awaitable[set[str]], self._redis.smembers(self._key("active", job_id)))
-            settled = await cast(Awaitable[list[str]], self._redis.lrange(self._key("history", job_id), 0, -1))
+            history = self._redis.lrange(self._key("history", job_id), 0, self._history_kept - 1)
+            settled = await cast(Awaitable[list[str]], history)
         return await self._all(sorted(active, reverse=True)) + [from_history(text) for text in settled]
 
     async def queue_stats(self, lanes: Sequence[str]) -> QueueStats:

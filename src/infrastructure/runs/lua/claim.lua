@@ -28,7 +28,8 @@ local function own(run)
   move(run, 'running', 'token', run.token, 'owner', SOURCE, 'attempt', run.attempt, 'started', NOW_TEXT)
   gather('ZADD', PREFIX .. 'leases:' .. run.lane, int(NOW + lease), run.id)
   announce('job.started', run, ',"token":' .. quote(run.token))
-  claimed[#claimed + 1] = { run.tag, run.spec, run.data, run.lane, run.attempt, run.retries, run.token }
+  local spec = redis.call('HMGET', run_key(run.id), 'spec', 'data')
+  claimed[#claimed + 1] = { run.tag, spec[1], spec[2], run.lane, run.attempt, run.retries, run.token }
 end
 
 local function take_over(id, lane)

@@ -11,6 +11,8 @@ local NOW_US = TIME[1] * 1000000 + TIME[2]
 local LONGEST_ENDING = 16384
 local LONGEST_LEASE_MS = 300000
 local STORY_KEPT = 20
+-- Trimmed seldom: so many more than are shown.
+local HISTORY_SLACK = 10
 local CHUNK = 1000
 
 local function int(x) return string.format('%.0f', x) end
@@ -56,7 +58,7 @@ local function fetch(key, fields)
 end
 
 local RUN_FIELDS = { 'status', 'token', 'owner', 'job', 'lane', 'tag', 'attempt', 'retries', 'reason', 'corr', 'trace',
-  'order', 'held', 'started', 'spec', 'data' }
+  'order', 'held', 'started' }
 
 local ended = {}
 local function load(id)
@@ -161,7 +163,7 @@ local function remember(run, ending)
   local kept = redis.call('LPUSH', key, '{' .. run.tag .. ',"attempt":' .. run.attempt .. ',"status":' .. quote(run.status) ..
     ',"started_at":' .. (run.started or 'null') .. ',"ended_at":' .. NOW_TEXT .. ',"instance":' ..
     (run.owner and quote(run.owner) or 'null') .. ending .. '}')
-  if kept > HISTORY_KEPT then redis.call('LTRIM', key, 0, HISTORY_KEPT - 1) end
+  if kept >= HISTORY_KEPT + HISTORY_SLACK then redis.call('LTRIM', key, 0, HISTORY_KEPT - 1) end
 end
 
 local function retain(run, ending)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from distributed.checker_evidence import Event, Evidence
 from distributed.checker_lives import Life
@@ -77,8 +78,12 @@ class FireJudge:
         self._told[since].append(("missed", "", ""))
         self._tell(since, count - 1, "missed")
 
-    def hear_withdrawn(self, since: int, count: int) -> bool:
+    def hear_withdrawn(self, since: int, count: int, why: str) -> bool:
         """Note fires that a change took away while they were late; return whether there were such."""
+        if why == "stopped":  # the state that a removal met is not in its event
+            last = self._life.segments[-1]
+            ended_at = last.ended_at or 0
+            return since in takewhile(lambda due: last.look(due) <= ended_at, last.dues())
         late = sorted(due for due in self._life.withdrawn() if due >= since)
         if not late or late[0] != since:
             return False
@@ -174,7 +179,7 @@ def _tell_skipped(
     else:
         due = milliseconds_of(event.data["since"])
         if event.data["why"] in WITHDRAWN:
-            if any(judge.hear_withdrawn(due, count) for judge in judges):
+            if any(judge.hear_withdrawn(due, count, event.data["why"]) for judge in judges):
                 return []
             return [Judged(schedule_id, due, "wrong", f"announced as {event.data['why']}, but was not late then")]
         for judge in judges:

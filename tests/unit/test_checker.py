@@ -447,3 +447,41 @@ def test_a_finding_tells_the_whole_story_of_its_run() -> None:
     assert "begin of attempt 1, process 2" in story
     assert "job.started" in story
     assert "schedule.created" in story
+
+
+def late_pause() -> History:
+    """The fires from 2000 to 9000 are late when a pause takes them away at 9600: those to 7000 by over 2 s."""
+    history = History()
+    history.change("created", 0, None, state(1000), every_second())
+    history.run(fire(1000), 1005)
+    history.change("paused", 9600, state(2000), state(2000, paused=True))
+    history.schedules["s"] = Kept(state(2000, paused=True), every_second())
+    history.until = 9700
+    return history
+
+
+def test_fires_that_a_pause_took_away_must_be_told() -> None:
+    history = late_pause()
+    assert kinds(check(history.evidence())) == Counter(wrong=6)
+    history.tell("schedule.fire_skipped", 9600, id="s", why="paused", count=8, since=text(2000))
+    report = check(history.evidence())
+    assert report.ok, report.text()
+    assert report.fires == Counter(settled=1, withdrawn=8)
+
+
+def test_fires_that_were_not_late_are_told_wrongly() -> None:
+    history = late_pause()
+    history.tell("schedule.fire_skipped", 9600, id="s", why="paused", count=8, since=text(2000))
+    history.tell("schedule.fire_skipped", 9600, id="s", why="changed", count=1, since=text(12_000))
+    assert kinds(check(history.evidence())) == Counter(wrong=1)
+
+
+def test_fires_that_a_removal_took_away_are_told_of_what_was_late() -> None:
+    history = History()
+    history.change("created", 0, None, state(1000), every_second())
+    history.run(fire(1000), 1005)
+    history.change("removed", 4600, state(2000), None)
+    history.tell("schedule.fire_skipped", 4600, id="s", why="stopped", count=3, since=text(2000))
+    assert check(history.evidence()).ok
+    history.tell("schedule.fire_skipped", 4600, id="s", why="stopped", count=1, since=text(5000))
+    assert kinds(check(history.evidence())) == Counter(wrong=1)

@@ -108,9 +108,9 @@ class Engine:
             self._may_claim,
         )
         self._scheduler = ClusterScheduler(self._tick)
-        self._wake = WakeListener(self._store, self._scheduler.wakeup, self._cancelled)
+        self._wake = WakeListener(self._store, self._look_for_runs, self._cancelled)
         self._settlements.settled = self._settled
-        self._settlements.ready = self._scheduler.wakeup
+        self._settlements.ready = self._look_for_runs
         self._settlements.park = self._park_fire
         self._started = True
         try:
@@ -171,6 +171,10 @@ class Engine:
         self.runner.forget(claims)
         if self._tick.claims_left:
             self._scheduler.wakeup()
+
+    def _look_for_runs(self) -> None:
+        self._tick.runs_expected = True
+        self._scheduler.wakeup()
 
     def _cancelled(self, run_ids: list[str]) -> None:
         for run_id in run_ids:

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 1.0
 """A tick comes at least this often: a wake-up that was lost costs no more than this."""
+LONGEST_BETWEEN_CLAIMS_S = 0.25
+"""A pass claims when there is reason to, and at least this often: for lapsed leases, and wake-ups that were lost."""
 BREATH_S = 0.005
 """After a pass that found work, what is due sooner than this waits so long: one pass for many fires."""
 CACHE_LIMIT = 100_000
@@ -86,6 +88,9 @@ class Tick:
         self._ahead_ms: int | None = None
         """By how much the store's clock is ahead of our monotonic one, at most."""
         self._unsure_since: int | None = None
+        self._next_claim = 0.0
+        self.runs_expected = True
+        """Whether somebody said that runs are ready; any thread may say so."""
         self.ticked = time.monotonic()
         """When the last whole pass ended, by this machine's monotonic clock."""
         self.claims_left = False
@@ -220,7 +225,8 @@ class Tick:
     def _commit_batch(self, batch: "Batch") -> None:
         """Write the plans; runs that became this instance's own at once go to the event loop."""
         free = self._runner.free_slots if self._may_claim() and not self.claims_left else 0
-        _, _, tokens = self._call(self._commit, [free, self._in_time(self._pace.lease_ms), *batch.arguments])
+        ready, _, tokens = self._call(self._commit, [free, self._in_time(self._pace.lease_ms), *batch.arguments])
+        self.runs_expected |= ready > 0
         tokens = tokens or [""] * len(batch.runs)  # none: the store found this call too late, and changed nothing
         claims = [
             schedule.claim(run, token) for (schedule, run), token in zip(batch.runs, tokens, strict=True) if token
@@ -234,6 +240,10 @@ class Tick:
 
     def _claim_runs(self) -> float:
         """Claim as many runs as there are free slots and hand them to the event loop."""
+        now_s = time.monotonic()
+        if not self.runs_expected and not self.claims_left and now_s < self._next_claim:
+            return self._next_claim - now_s
+        self.runs_expected = False
         self.claims_left = True  # before the slots are counted: who frees one from now on wakes the next tick
         slots = self._runner.free_slots
         if not slots or not self._may_claim():
@@ -248,7 +258,9 @@ class Tick:
         self.claims_left = left > 0
         if left and self._runner.free_slots:
             return 0.0
-        return (int(next_look) - int(now)) / 1000 if next_look else LONGEST_WAIT_S
+        wait_s = (int(next_look) - int(now)) / 1000 if next_look else LONGEST_WAIT_S
+        self._next_claim = now_s + min(wait_s, LONGEST_BETWEEN_CLAIMS_S)
+        return wait_s
 
     def _in_time(self, ms: int) -> str:
         """Return a duration, and until when (ms of the store's clock) this process waits for an answer."""

@@ -61,14 +61,22 @@ class JobRunner:
         self._attempts = Attempts(registry, injector, self.threads)
         self._executing: dict[str, Execution] = {}
         self._left_behind: set[Execution] = set()
+        self.freed: Callable[[], None] = lambda: None
+        """Called when a slot became free; on the event loop."""
         self._beginning = threading.Lock()
         """Held for microseconds: what one thread withdraws, the loop must not begin."""
         self._settling: set[Claim] = set()
 
     @property
     def free_slots(self) -> int:
-        """How many runs may be claimed now. Any thread may ask."""
-        return max(self._concurrency - len(self.held) - self.abandoned, 0)
+        """How many runs may be claimed now. Any thread may ask.
+
+        A run whose body has ended needs no slot while its outcome is on its way to the store; but only so many as there
+        are slots may be on their way, so that a store that is slow is not buried in them.
+        """
+        settling = len(self._settling)
+        executing = len(self.held) - min(settling, self._concurrency)
+        return max(self._concurrency - executing - self.abandoned, 0)
 
     @property
     def abandoned(self) -> int:
@@ -224,6 +232,7 @@ class JobRunner:
         else:
             self._settling.add(claim)
             self._settlements.add(claim, outcome)
+            self.freed()
 
     async def _wait(self, timeout_s: float, cut_short: asyncio.Event) -> None:
         """Wait until all bodies have ended, for ``timeout_s`` seconds at most, or until somebody cuts it short."""

@@ -110,6 +110,7 @@ class Engine:
         self._scheduler = ClusterScheduler(self._tick)
         self._wake = WakeListener(self._store, self._look_for_runs, self._cancelled)
         self._settlements.settled = self._settled
+        self.runner.freed = self._freed
         self._settlements.ready = self._look_for_runs
         self._settlements.park = self._park_fire
         self._started = True
@@ -169,6 +170,9 @@ class Engine:
 
     def _settled(self, claims: Iterable[Claim]) -> None:
         self.runner.forget(claims)
+        self._freed()
+
+    def _freed(self) -> None:
         if self._tick.claims_left:
             self._scheduler.wakeup()
 

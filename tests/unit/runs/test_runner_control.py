@@ -124,8 +124,10 @@ async def test_a_claim_that_was_overtaken_before_it_started_does_not_start(gate:
     assert gate.started == ["20"]
 
 
-async def test_slots_are_taken_from_the_claim_to_the_answer_of_the_store(gate: Gate) -> None:
+async def test_slots_are_taken_from_the_claim_to_the_end_of_the_body(gate: Gate) -> None:
     kit = RunnerKit(waits(gate), concurrency=3)
+    freed: list[int] = []
+    kit.runner.freed = lambda: freed.append(kit.runner.free_slots)
     assert kit.runner.free_slots == 3
     first, second = kit.claim("Job"), kit.claim("Job")
     assert kit.runner.free_slots == 1
@@ -133,12 +135,21 @@ async def test_slots_are_taken_from_the_claim_to_the_answer_of_the_store(gate: G
     gate.open.set()
     await kit.outcome(first)
     await kit.outcome(second)
-    assert kit.runner.free_slots == 1
-    kit.runner.forget([first])
-    assert kit.runner.free_slots == 2
+    assert freed == [2, 3], "who waits for a slot hears of it"
+    kit.runner.forget([first, second])
     for _ in range(4):
         kit.claim("Job")
     assert kit.runner.free_slots == 0
+
+
+async def test_a_store_that_does_not_answer_is_not_buried_in_outcomes(gate: Gate) -> None:
+    kit = RunnerKit(waits(gate), concurrency=3)
+    gate.open.set()
+    for free in (3, 3, 3, 2, 1, 0):
+        await kit.outcome(kit.start("Job"))
+        assert kit.runner.free_slots == free
+    kit.runner.forget(claim for claim, _ in kit.settled.outcomes[:4])
+    assert kit.runner.free_slots == 3
 
 
 async def test_nothing_is_left_when_all_is_over(gate: Gate) -> None:

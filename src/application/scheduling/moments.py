@@ -11,6 +11,11 @@ def at(moment_ms: int) -> datetime:
     return EPOCH + moment_ms * MILLISECOND
 
 
+def iso(moment_ms: int) -> str:
+    """Return that time as RFC 3339."""
+    return at(moment_ms).isoformat().replace("+00:00", "Z")
+
+
 def milliseconds(moment: datetime) -> int:
     """Return whole milliseconds since the epoch."""
     return (moment - EPOCH) // MILLISECOND

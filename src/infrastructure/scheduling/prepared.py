@@ -3,7 +3,8 @@
 import json
 from dataclasses import dataclass
 
-from application.scheduling.compiled import CompiledSchedule, at
+from application.scheduling.compiled import CompiledSchedule
+from application.scheduling.moments import at, iso
 from application.scheduling.planning import PlannedRun
 from domain.runs.run import Claim, RunReason
 from domain.scheduling.schedule import ScheduleState
@@ -97,8 +98,3 @@ def _around_due(state: ScheduleState, text: str) -> tuple[str, str]:
     if not found:  # another hand wrote it, with other spaces
         before, _, after = state.dump().partition(f"{DUE}{state.due}")
     return f"{before}{DUE}", after
-
-
-def iso(moment_ms: int) -> str:
-    """Return a time as RFC 3339 in UTC."""
-    return at(moment_ms).isoformat().replace("+00:00", "Z")

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from application.scheduling.moments import at
+from application.scheduling.moments import at, iso
 from application.scheduling.store import Change, Changed, OpenRuns, Statistics, Stored, Unreadable
 from domain.runs.payload import describe
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
@@ -150,8 +150,7 @@ def _withdrawn_event(change: Change) -> str:
         return ""
     after = change.after
     why = "stopped" if after is None else "paused" if after.paused else "parked" if after.parked else "changed"
-    since = at(change.before.state.due).isoformat().replace("+00:00", "Z")
-    return json.dumps({"id": change.id, "why": why, "count": change.withdrawn, "since": since})
+    return json.dumps({"id": change.id, "why": why, "count": change.withdrawn, "since": iso(change.before.state.due)})
 
 
 def dump_definition(definition: RecurrentTaskDescriptor) -> str:

@@ -1,7 +1,6 @@
 """The tick: take, plan, commit, claim. Runs in the scheduler's thread with a connection of its own."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from redis.exceptions import OutOfMemoryError
 from application.runs.registry import JobRegistry
 from application.runs.runner import JobRunner
 from application.scheduling.compiled import compile_schedule
-from application.scheduling.planning import Plan, PlannedRun, look_at, plan
+from application.scheduling.planning import plan
 from domain.errors import RoundsmanError, StoreUnavailable, StrangeKey
 from domain.runs.run import Claim
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
@@ -21,7 +20,8 @@ from domain.scheduling.schedule import ScheduleState
 from infrastructure.redis.connection import COMMAND_TIMEOUT_S, RedisStore, store_errors
 from infrastructure.runs.scripts import Retention, source
 from infrastructure.runs.store import join_spec
-from infrastructure.scheduling.prepared import Prepared, iso, prepare
+from infrastructure.scheduling.batch import Batch
+from infrastructure.scheduling.prepared import Prepared, prepare
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +213,7 @@ class Tick:
         except (RoundsmanError, ValueError) as error:
             log.error("a schedule is left to others: this process cannot plan it: %s", error)  # noqa: TRY400
 
-    def _plan(self, batch: "Batch", schedule: Prepared) -> None:
+    def _plan(self, batch: Batch, schedule: Prepared) -> None:
         try:
             policy = schedule.compiled.descriptor.policy
             trigger = schedule.compiled.trigger
@@ -222,7 +222,7 @@ class Tick:
         except Exception:
             log.exception("schedule %s cannot be planned; the others go on", schedule.id)
 
-    def _commit_batch(self, batch: "Batch") -> None:
+    def _commit_batch(self, batch: Batch) -> None:
         """Write the plans; runs that became this instance's own at once go to the event loop."""
         free = self._runner.free_slots if self._may_claim() and not self.claims_left else 0
         ready, _, tokens = self._call(self._commit, [free, self._in_time(self._pace.lease_ms), *batch.arguments])
@@ -273,36 +273,6 @@ class Tick:
         return script(keys=[self._prefix], args=[self._instance, *args], client=self._client)
 
 
-class Batch:
-    """What one commit writes: ``arguments`` as commit.lua reads them, and the runs in the same order."""
-
-    def __init__(self, now: int) -> None:
-        self.now = now
-        self.arguments: list[str | int] = []
-        self.runs: list[tuple[Prepared, PlannedRun]] = []
-        self.looks: list[int] = []
-
-    def add(self, schedule: Prepared, planned: Plan) -> None:
-        """Add what was planned for one schedule, whole or, when something raises, not at all."""
-        taken, due = schedule.text, schedule.due
-        after = ""
-        look: int | str = ""
-        if planned.next_due is not None:
-            after = schedule.state_text(planned.next_due)
-            look = look_at(schedule.id, planned.next_due, schedule.compiled.descriptor.policy)
-        arguments: list[str | int] = [schedule.id, taken, after, schedule.lane, look]
-        arguments += [schedule.overlap, schedule.overlap_limit, schedule.most_caught_up]
-        arguments += [planned.dropped, _dropped_event(schedule.id, due, planned.dropped), len(planned.runs)]
-        for run in planned.runs:
-            run_id, tag, rest = schedule.run_texts(run)
-            arguments += [run_id, run.reason.value, run.due, run.missed, tag, rest, schedule.compiled.data]
-        self.arguments += arguments
-        self.runs += [(schedule, run) for run in planned.runs]
-        if planned.next_due is not None:
-            schedule.text, schedule.due = after, planned.next_due  # as it will be; else it is read again
-            self.looks.append(int(look))
-
-
 def _readable(taken: list[tuple[str, str]]) -> list[tuple[str, str, ScheduleState]]:
     """Return what was taken with its states; one that another version wrote must not stop the others."""
     found = []
@@ -323,9 +293,3 @@ def _claim(row: list[Any]) -> Claim | None:
         log.error("a claimed run is left to others: {%s} cannot be read: %s", tag, error)  # noqa: TRY400
         return None
     return Claim(spec=spec, data=data, lane=lane, attempt=attempt, retries=retries, token=token)
-
-
-def _dropped_event(schedule_id: str, due: int, dropped: int) -> str:
-    if not dropped:
-        return ""
-    return json.dumps({"id": schedule_id, "why": "missed", "count": dropped, "since": iso(due)})

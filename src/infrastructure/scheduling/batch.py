@@ -1,0 +1,43 @@
+"""What one commit writes, as commit.lua reads it."""
+
+import json
+
+from application.scheduling.moments import iso
+from application.scheduling.planning import Plan, PlannedRun, look_at
+from infrastructure.scheduling.prepared import Prepared
+
+
+class Batch:
+    """What one commit writes: ``arguments`` as commit.lua reads them, and the runs in the same order."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+        self.arguments: list[str | int] = []
+        self.runs: list[tuple[Prepared, PlannedRun]] = []
+        self.looks: list[int] = []
+
+    def add(self, schedule: Prepared, planned: Plan) -> None:
+        """Add what was planned for one schedule, whole or, when something raises, not at all."""
+        taken, due = schedule.text, schedule.due
+        after = ""
+        look: int | str = ""
+        if planned.next_due is not None:
+            after = schedule.state_text(planned.next_due)
+            look = look_at(schedule.id, planned.next_due, schedule.compiled.descriptor.policy)
+        arguments: list[str | int] = [schedule.id, taken, after, schedule.lane, look]
+        arguments += [schedule.overlap, schedule.overlap_limit, schedule.most_caught_up]
+        arguments += [planned.dropped, _dropped_event(schedule.id, due, planned.dropped), len(planned.runs)]
+        for run in planned.runs:
+            run_id, tag, rest = schedule.run_texts(run)
+            arguments += [run_id, run.reason.value, run.due, run.missed, tag, rest, schedule.compiled.data]
+        self.arguments += arguments
+        self.runs += [(schedule, run) for run in planned.runs]
+        if planned.next_due is not None:
+            schedule.text, schedule.due = after, planned.next_due  # as it will be; else it is read again
+            self.looks.append(int(look))
+
+
+def _dropped_event(schedule_id: str, due: int, dropped: int) -> str:
+    if not dropped:
+        return ""
+    return json.dumps({"id": schedule_id, "why": "missed", "count": dropped, "since": iso(due)})

@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from distributed.checker_journal import ALL_EVENTS
+from fault_proxy import stop_listening
 from infrastructure.redis.embedded import EmbeddedValkey
 from infrastructure.runs.scripts import WHERE, Retention, source
 
@@ -60,7 +61,8 @@ class TrapProxy:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._listener is not None
-        self._listener.close()
+        await stop_listening(self._listener)
+        self._listener = None
         for writer in list(self._writers):
             writer.transport.abort()
         for task in list(self._tasks):
@@ -68,27 +70,34 @@ class TrapProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._listener is None:  # it came in while the listener was closed
+            writer.transport.abort()
+            return
+        self._writers.add(writer)  # from here on, as its task may be cancelled before its first step
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up_reader, up_writer = await asyncio.open_unix_connection(self._socket_path)
-        ends = {writer, up_writer}
-        self._writers |= ends
-        waiting: deque[tuple[str, bytes]] = deque()
-        pumps = [
-            asyncio.create_task(self._commands(reader, up_writer, waiting)),
-            asyncio.create_task(self._replies(up_reader, writer, waiting)),
-        ]
+        ends, pumps = {writer}, list[asyncio.Task[None]]()
         try:
+            up_reader, up_writer = await asyncio.open_unix_connection(self._socket_path)
+            ends.add(up_writer)
+            self._writers.add(up_writer)
+            waiting: deque[tuple[str, bytes]] = deque()
+            pumps = [
+                asyncio.create_task(self._commands(reader, up_writer, waiting)),
+                asyncio.create_task(self._replies(up_reader, writer, waiting)),
+            ]
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        except OSError:
+            pass  # the server is away: its client finds that out from the cut below
         finally:
             for pump in pumps:
                 pump.cancel()
-            self._writers -= ends
             for end in ends:
                 end.transport.abort()
+            self._writers -= ends
             await asyncio.gather(*pumps, return_exceptions=True)
 
     async def _commands(

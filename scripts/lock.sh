@@ -11,8 +11,8 @@ compile() {
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate ${UPGRADE:+--upgrade} "$@"
 }
 
-compile pyproject.toml --output-file requirements/runtime.txt
-compile pyproject.toml --group dev --output-file requirements/dev.txt
+compile pyproject.toml --all-extras --output-file requirements/runtime.txt
+compile pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
 echo uv | compile - --output-file requirements/uv.txt
 printf '%s\n' 'apscheduler>=3.11.3,<3.12' 'redis[hiredis]>=8.1,<9' | compile - --output-file benchmarks/requirements/apscheduler.txt
 printf '%s\n' 'pydocket>=0.27,<0.28' 'redis[hiredis]>=8.1,<9' | compile - --output-file benchmarks/requirements/docket.txt

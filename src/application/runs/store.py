@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from application.runs.asking import Note
 from domain.runs.outcome import Outcome
 from domain.runs.run import Claim, RunRecord, RunSpec
 
@@ -51,21 +52,25 @@ class RunStore(Protocol):
         limit: int = 1,
         state: str = "",
         confirm: bool = True,
+        note: Note | None = None,
     ) -> Submission:
         """Make a run of a one-shot, or of the schedule whose state is ``state``, unless ``limit`` are executing.
 
         Without ``confirm`` nothing waits for the disk: for one of many runs, when ``ScheduleStore.confirm`` follows.
+        ``note``, here and below, is written down if something came of it.
         """
         ...
 
-    async def cancel(self, run_ids: Sequence[str], why: str, *, executing: bool = True) -> dict[str, str]:
+    async def cancel(
+        self, run_ids: Sequence[str], why: str, *, executing: bool = True, note: Note | None = None
+    ) -> dict[str, str]:
         """Cancel runs; return the status each had ('' for one that is not there).
 
         Without ``executing``, a run that an instance has claimed goes on.
         """
         ...
 
-    async def unpark(self, job_id: str) -> list[str]:
+    async def unpark(self, job_id: str, note: Note | None = None) -> list[str]:
         """Let the parked runs of a schedule, or a parked one-shot, go on; return them."""
         ...
 

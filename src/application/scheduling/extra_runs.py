@@ -6,9 +6,11 @@ from datetime import datetime
 from functools import partial
 from uuid import uuid4
 
+from application.runs.asking import Note
 from application.runs.registry import JobRegistry
 from application.runs.store import RunStore, Submission
 from application.scheduling.compiled import compile_schedule, milliseconds
+from application.scheduling.deeds import Deed, WriteDown, unwritten
 from application.scheduling.planning import PlannedRun
 from application.scheduling.store import ScheduleStore, Stored
 from application.scheduling.triggers import compile_trigger
@@ -24,18 +26,25 @@ class ExtraRuns:
     """Make runs of a schedule that no fire asked for. They have ids of their own and leave the due times alone."""
 
     def __init__(
-        self, registry: JobRegistry, schedules: ScheduleStore, runs: RunStore, default_timeout_s: float
+        self,
+        registry: JobRegistry,
+        schedules: ScheduleStore,
+        runs: RunStore,
+        default_timeout_s: float,
+        write_down: WriteDown = unwritten,
     ) -> None:
         self._registry = registry
         self._schedules = schedules
         self._runs = runs
         self._default_timeout_s = default_timeout_s
+        self._write_down = write_down
 
     async def run_now(self, task_id: str) -> str:
         """Make one run and return its id; raises ``ScheduleBusy`` as the overlap policy says."""
         now = await self._schedules.now()
         token = uuid4().hex[:12]
-        spec, answer = await self._submit(task_id, lambda stored: self._spec(stored, "now", token, now))
+        note = self._write_down(Deed("schedule.run", task_id))
+        spec, answer = await self._submit(task_id, lambda stored: self._spec(stored, "now", token, now), note)
         if answer.verdict == "busy":
             policy = (await self._found(task_id)).definition.policy
             raise ScheduleBusy(id=task_id, running=", ".join(answer.running), overlap=policy.overlap)
@@ -48,9 +57,13 @@ class ExtraRuns:
         """
         stored = await self._found(task_id)
         made = []
-        for due in self._dues(stored, milliseconds(since), min(milliseconds(until), await self._schedules.now())):
+        dues = self._dues(stored, milliseconds(since), min(milliseconds(until), await self._schedules.now()))
+        facts = {"since": since.isoformat(), "until": until.isoformat(), "fires": len(dues)}
+        note = self._write_down(Deed("schedule.backfilled", task_id, facts=facts))
+        for due in dues:
             make = partial(self._spec, kind="backfill", suffix=due, due=due)
-            spec, _ = await self._submit(task_id, make, confirm=False)
+            spec, answer = await self._submit(task_id, make, note, confirm=False)
+            note = None if answer.verdict == "created" else note  # one wish, one note: with the first run it makes
             made.append(spec.run_id)
         await self._schedules.confirm()
         return made
@@ -77,14 +90,14 @@ class ExtraRuns:
         return compiled.spec(PlannedRun(due, 0, reason)).model_copy(update={"run_id": run_id})
 
     async def _submit(
-        self, task_id: str, make: Callable[[Stored], RunSpec], confirm: bool = True
+        self, task_id: str, make: Callable[[Stored], RunSpec], note: Note | None, confirm: bool = True
     ) -> tuple[RunSpec, Submission]:
         for _ in range(TRIES):
             stored = await self._found(task_id)
             spec = make(stored)
             data = json.dumps(stored.definition.data)
             limit = stored.definition.policy.overlap_limit
-            answer = await self._runs.submit(spec, data, limit=limit, state=stored.text, confirm=confirm)
+            answer = await self._runs.submit(spec, data, limit=limit, state=stored.text, confirm=confirm, note=note)
             if answer.verdict != "stale":
                 return spec, answer
         raise ChangedMeanwhile(id=task_id, tries=TRIES)

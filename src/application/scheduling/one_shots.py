@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from application.runs.registry import JobRegistry
 from application.runs.store import RunStore
 from application.scheduling.compiled import at, effective_retry, milliseconds
+from application.scheduling.deeds import Deed, WriteDown, of_one_shot, unwritten
 from application.scheduling.store import ScheduleStore
 from domain.runs.job import JobDefinition
 from domain.runs.run import TERMINAL, RunReason, RunSpec, RunStatus
@@ -20,33 +21,41 @@ class OneShots:
     """Schedule, stop and show one-shots. A one-shot is a run whose id is the job's."""
 
     def __init__(
-        self, registry: JobRegistry, schedules: ScheduleStore, runs: RunStore, default_timeout_s: float
+        self,
+        registry: JobRegistry,
+        schedules: ScheduleStore,
+        runs: RunStore,
+        default_timeout_s: float,
+        write_down: WriteDown = unwritten,
     ) -> None:
         self._registry = registry
         self._schedules = schedules
         self._runs = runs
         self._default_timeout_s = default_timeout_s
+        self._write_down = write_down
 
     async def schedule(self, wanted: ScheduledTaskDescriptor) -> tuple[PutResult, OneShotInfo]:
         """Put a one-shot into the store. Identical: nothing changes. Changed: replaced, unless it was started."""
         definition = self._registry.expect(wanted.name, "scheduled", wanted.version)
-        data = definition.dump(wanted.data)
+        data = definition.dump(wanted.data, wanted.version)
         now = at(await self._schedules.now())
         await self._refuse_the_past(wanted, now)
         due = wanted.scheduled_at
         spec = self._spec(wanted, definition, due or now)
-        answer = await self._runs.submit(spec, data, due_ms=None if due is None else milliseconds(due))
+        due_ms, note = None if due is None else milliseconds(due), self._write_down(of_one_shot(wanted))
+        answer = await self._runs.submit(spec, data, due_ms=due_ms, note=note)
         if answer.verdict == "taken":
             what = "a schedule" if answer.status == "schedule" else f"another one-shot, which is {answer.status}"
             raise IdTaken(id=wanted.id, what=what)
         return PutResult(answer.verdict), await self.info(wanted.id)
 
-    async def stop(self, task_id: str, cancel_running: bool, why: str) -> Stopped:
+    async def stop(self, task_id: str, cancel_running: bool, why: str, who: str) -> Stopped:
         """Cancel a one-shot that waits; one that is executing only with ``cancel_running``, decided in the store."""
         run = await self._runs.get(task_id)
         if run is None or run.reason is not RunReason.ONE_SHOT or run.status in TERMINAL:
             raise ScheduleNotFound(id=task_id)
-        had = (await self._runs.cancel([task_id], why, executing=cancel_running))[task_id]
+        note = self._write_down(Deed("job.cancelled", task_id, by=who, of_job=True))
+        had = (await self._runs.cancel([task_id], why, executing=cancel_running, note=note))[task_id]
         if had == "" or had in TERMINAL:  # it has ended since it was read
             raise ScheduleNotFound(id=task_id)
         running = [task_id] if had == RunStatus.RUNNING else []

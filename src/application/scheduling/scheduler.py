@@ -1,6 +1,7 @@
 """The background task scheduler: schedule, stop, pause, resume, run now, list. The store is the truth."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from application.hosting import HostedService
 from application.runs.registry import JobRegistry
 from application.runs.store import RunStore
 from application.scheduling import states, views
+from application.scheduling.deeds import Deed, WriteDown, of_change, unwritten
 from application.scheduling.extra_runs import ExtraRuns
 from application.scheduling.one_shots import OneShots
 from application.scheduling.store import Change, Changed, ScheduleStore, Stored, Unreadable
@@ -57,14 +59,16 @@ class BackgroundTaskScheduler:
         engine: HostedService | None = None,
         default_timeout_s: float = 300.0,
         actor: Callable[[], str] = lambda: "program",
+        write_down: WriteDown = unwritten,
     ) -> None:
         self._registry = registry
         self._schedules = schedules
         self._runs = runs
         self._engine = engine
         self._actor = actor
-        self._one_shots = OneShots(registry, schedules, runs, default_timeout_s)
-        self._extra_runs = ExtraRuns(registry, schedules, runs, default_timeout_s)
+        self._write_down = write_down
+        self._one_shots = OneShots(registry, schedules, runs, default_timeout_s, write_down)
+        self._extra_runs = ExtraRuns(registry, schedules, runs, default_timeout_s, write_down)
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
@@ -94,7 +98,7 @@ class BackgroundTaskScheduler:
         """Change some fields of a schedule's descriptor; ``policy`` is merged field by field.
 
         What others change at the same time stays, if it is another field. Data that was stored for an older version of
-        the job is checked against the present one, and goes on as that.
+        the job is upgraded to the present one, or checked against it where the class cannot, and goes on as that.
         """
         stored = await self._found(schedule_id)
         return await self._put(lambda before: self._modified(before or stored, changes), stored)
@@ -106,14 +110,15 @@ class BackgroundTaskScheduler:
         listed, and cancelled too with ``cancel_running``. Raises ``ScheduleNotFound``.
         """
         for _ in range(TRIES):
-            why = f"stopped by {by or self._actor()}"
+            who = by or self._actor()
+            why = f"stopped by {who}"
             stored = await self._schedules.find(task_id)
             if stored is None:
-                return await self._one_shots.stop(task_id, cancel_running, why)
+                return await self._one_shots.stop(task_id, cancel_running, why, who)
             now = await self._schedules.now()
-            changed = await self._change(task_id, stored, None, now, "schedule.removed", {"why": why})
+            changed = await self._change(task_id, stored, None, now, "schedule.removed", {"why": why, "by": who})
             if changed.done:
-                return await self._stopped(task_id, changed, cancel_running, why)
+                return await self._stopped(task_id, changed, cancel_running, why, who)
         raise ChangedMeanwhile(id=task_id, tries=TRIES)
 
     async def pause(self, task_id: str, reason: str = "", by: str | None = None) -> ScheduleInfo:
@@ -142,7 +147,8 @@ class BackgroundTaskScheduler:
         Raises ``NotResumable`` for what neither rests nor has parked runs, ``WaitsForInstance`` for what no running
         instance knows.
         """
-        resumed = await self._runs.unpark(task_id)
+        who = by or self._actor()
+        resumed = await self._runs.unpark(task_id, self._write_down(Deed("run.unparked", task_id, by=who)))
         stored = await self._schedules.get(task_id)
         if stored is None or (resumed and not stored.state.paused and not stored.state.parked):
             info = await self.get_task_info(task_id)
@@ -151,8 +157,7 @@ class BackgroundTaskScheduler:
             if isinstance(info, OneShotInfo) and info.run.parked:
                 raise WaitsForInstance(id=task_id, why=info.run.parked)
             raise NotResumable(id=task_id)
-        event: dict[str, object] = {"by": by or self._actor()}
-        return await self._update(task_id, states.resumed, "schedule.resumed", event)
+        return await self._update(task_id, states.resumed, "schedule.resumed", {"by": who})
 
     async def run_now(self, task_id: str) -> str:
         """Run a schedule's job once beside its rhythm; return the run's id. Raises ``ScheduleBusy`` as overlap says."""
@@ -230,15 +235,19 @@ class BackgroundTaskScheduler:
             merged.update(interval=None, cron=None)
         wanted = {**merged, **changes, "policy": policy, "id": stored.definition.id}
         if "version" not in changes:
-            present = self._registry.get(wanted["name"]).version
-            if "name" in changes or wanted["version"] is None or wanted["version"] < present:
-                wanted["version"] = present
+            definition = self._registry.get(wanted["name"])
+            stored_in = wanted["version"]
+            if "name" in changes or stored_in is None or stored_in < definition.version:
+                if "name" not in changes and "data" not in changes:
+                    wanted["data"] = json.loads(definition.dump(wanted["data"], stored_in))
+                wanted["version"] = definition.version
         return RecurrentTaskDescriptor.model_validate(wanted)
 
     def _checked(self, wanted: RecurrentTaskDescriptor) -> RecurrentTaskDescriptor:
         """Return the descriptor with its data as the class stores it, defaults filled in; raise what is wrong."""
         definition = self._registry.expect(wanted.name, "recurrent", wanted.version)
-        data = definition.data_model.model_validate_json(definition.dump(wanted.data)).model_dump(mode="json")
+        text = definition.dump(wanted.data, wanted.version)
+        data = definition.data_model.model_validate_json(text).model_dump(mode="json")
         return wanted.model_copy(update={"data": data, "version": definition.version})
 
     async def _update(
@@ -272,15 +281,18 @@ class BackgroundTaskScheduler:
         current = definition or (before.definition if isinstance(before, Stored) else None)
         look = states.look(current, after) if current and after else None
         late = states.withdrawn(before, after, now) if isinstance(before, Stored) else 0
+        deed = of_change(topic, schedule_id, before, after, definition, event)
+        note = self._write_down(deed) if deed else None
         return await self._schedules.change(
-            Change(schedule_id, before, after, topic, {"id": schedule_id, **event}, definition, look, late)
+            Change(schedule_id, before, after, topic, {"id": schedule_id, **event}, definition, look, late, note)
         )
 
-    async def _stopped(self, task_id: str, changed: Changed, cancel_running: bool, why: str) -> Stopped:
+    async def _stopped(self, task_id: str, changed: Changed, cancel_running: bool, why: str, who: str) -> Stopped:
         running = list(changed.running)
         if not cancel_running:
             return Stopped(id=task_id, running=running)
-        statuses = await self._runs.cancel(running, why)
+        note = self._write_down(Deed("run.cancelled", task_id, by=who, reason=why))
+        statuses = await self._runs.cancel(running, why, note=note)
         return Stopped(id=task_id, running=running, cancelled=[run for run in running if statuses[run] == "running"])
 
     async def _found(self, task_id: str) -> Stored:

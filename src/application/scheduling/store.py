@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from application.runs.asking import Note
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.schedule import Parked, ScheduleCounts, ScheduleState
 
@@ -64,6 +65,7 @@ class Change:
 
     ``before`` is None for a schedule that must not exist, ``after`` is None to remove it, ``definition`` is None to
     keep it, ``look`` None for a schedule that is not to fire. ``withdrawn`` fires were late, and will have no run.
+    ``note`` is written down with it.
     """
 
     id: str
@@ -74,6 +76,7 @@ class Change:
     definition: RecurrentTaskDescriptor | None = None
     look: int | None = None
     withdrawn: int = 0
+    note: Note | None = None
 
 
 @dataclass(frozen=True, slots=True)

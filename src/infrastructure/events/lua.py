@@ -9,10 +9,12 @@ from importlib.resources import files
 def emit_prelude() -> str:
     """Return the text that defines ``emit(topic, data, correlation_id, traceparent)``, to be put before a script.
 
+    It defines ``record(done, found)`` too, which writes down what somebody asked for.
+
     The order is: a shebang if there is one, the locals ``PREFIX`` (``"{ns}:"``), ``SOURCE`` and ``EVENTS_KEPT``, this
     prelude, the script's own text. ``emit`` returns the entry id of the event.
     """
-    return script("emit")
+    return script("emit") + script("record")
 
 
 @cache

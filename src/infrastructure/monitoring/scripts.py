@@ -6,8 +6,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from application.runs.asking import Note
 from infrastructure.events.lua import emit_prelude
 from infrastructure.redis.connection import RedisStore, store_errors
+from infrastructure.runs.notes import call_of
 
 MAX_AHEAD_S = 60.0
 """A sample further ahead of the store's clock is refused: it would keep out every true one until then."""
@@ -55,7 +57,6 @@ class MonitoringScripts:
     def __init__(self, store: RedisStore, instance_id: str, retention: MonitoringRetention | None = None) -> None:
         self.store = store
         self.retention = retention or MonitoringRetention()
-        self._prefix = f"{store.prefix}:"
         self._instance = instance_id
         self._scripts: dict[str, Any] = {}
 
@@ -63,12 +64,12 @@ class MonitoringScripts:
         """Return a key of monitoring: ``{namespace}:mon:a:b``."""
         return self.store.key("mon", *parts)
 
-    async def run(self, name: str, args: Sequence[str | int | float]) -> Any:
-        """Run one script; raises ``StoreUnavailable``."""
+    async def run(self, name: str, args: Sequence[str | int | float], note: Note | None = None) -> Any:
+        """Run one script; raises ``StoreUnavailable``. A script that changes workers writes ``note`` down with it."""
         script = self._scripts.get(name)
         if script is None:
             script = self._scripts[name] = self.store.command.register_script(source(name, self.retention))
-        keys, arguments = [self._prefix], [self._instance, *args]
+        keys, arguments = call_of(self.store, self._instance, args, note)
         with store_errors():
             if name in ACKNOWLEDGED:
                 return await self.store.acknowledged(script, keys, arguments)

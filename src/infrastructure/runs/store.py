@@ -6,9 +6,11 @@ from typing import Any, cast
 
 from redis.commands.core import AsyncScript
 
+from application.runs.asking import Note
 from application.runs.store import LaneStats, QueueStats, Submission
 from domain.runs.run import TERMINAL, RunRecord, RunSpec, RunStatus
 from infrastructure.redis.connection import RedisStore, store_errors
+from infrastructure.runs.notes import call_of
 from infrastructure.runs.scripts import Retention, source
 
 TAG_FIELDS = ("run_id", "job_id", "name", "reason", "fire_time")
@@ -34,7 +36,6 @@ class RedisRunStore:
         self._store = store
         self._redis = store.command
         self._key = store.key
-        self._prefix = f"{store.prefix}:"
         self._instance = instance_id
         self._history_kept = retention.runs_kept_per_schedule
         self._submit = store.command.register_script(source("submit", retention))
@@ -50,6 +51,7 @@ class RedisRunStore:
         limit: int = 1,
         state: str = "",
         confirm: bool = True,
+        note: Note | None = None,
     ) -> Submission:
         """Make one run; see the protocol."""
         tag, rest = split_spec(spec)
@@ -70,25 +72,28 @@ class RedisRunStore:
             limit,
             state,
         ]
+        keys, words = call_of(self._store, self._instance, args, note)
         with store_errors():
             if confirm:
-                verdict, status, running = await self._acknowledged(self._submit, *args)
+                verdict, status, running = await self._store.acknowledged(self._submit, keys, words)
             else:
-                verdict, status, running = await self._submit(keys=[self._prefix], args=[self._instance, *args])
+                verdict, status, running = await self._submit(keys=keys, args=words)
         return Submission(verdict, status, tuple(running))
 
-    async def cancel(self, run_ids: Sequence[str], why: str, *, executing: bool = True) -> dict[str, str]:
+    async def cancel(
+        self, run_ids: Sequence[str], why: str, *, executing: bool = True, note: Note | None = None
+    ) -> dict[str, str]:
         """Cancel runs in one step; see the protocol."""
         if not run_ids:
             return {}
         with store_errors():
-            reply = await self._acknowledged(self._cancel, why, "1" if executing else "", *run_ids)
+            reply = await self._acknowledged(self._cancel, note, why, "1" if executing else "", *run_ids)
         return dict(reply)
 
-    async def unpark(self, job_id: str) -> list[str]:
+    async def unpark(self, job_id: str, note: Note | None = None) -> list[str]:
         """Let the parked runs of a job go on; return them."""
         with store_errors():
-            return list(await self._acknowledged(self._unpark, job_id))
+            return list(await self._acknowledged(self._unpark, note, job_id))
 
     async def get(self, run_id: str) -> RunRecord | None:
         """Return one run, or None."""
@@ -125,8 +130,8 @@ class RedisRunStore:
         stats = {lane: _lane_stats(now, *counts[3 * i : 3 * i + 3]) for i, lane in enumerate(known)}
         return QueueStats(stats, later, parked)
 
-    async def _acknowledged(self, script: AsyncScript, *args: Any) -> Any:
-        return await self._store.acknowledged(script, [self._prefix], [self._instance, *args])
+    async def _acknowledged(self, script: AsyncScript, note: Note | None, *args: Any) -> Any:
+        return await self._store.acknowledged(script, *call_of(self._store, self._instance, args, note))
 
     async def _all(self, run_ids: Sequence[str]) -> list[RunRecord]:
         if not run_ids:

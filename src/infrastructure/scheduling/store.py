@@ -13,6 +13,7 @@ from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.errors import UnreadableSchedule
 from domain.scheduling.schedule import Parked, ScheduleCounts, ScheduleState
 from infrastructure.redis.connection import RedisStore, store_errors
+from infrastructure.runs.notes import call_of
 from infrastructure.runs.scripts import Retention, source
 
 FIRST_PAGE, PAGE = 100, 500
@@ -57,7 +58,8 @@ class RedisJobStore:
         ]
         with store_errors():
             verdict, state, definition, running = await self._store.acknowledged(
-                self._change if change.definition else self._control, [self._prefix], [self._instance, *args]
+                self._change if change.definition else self._control,
+                *call_of(self._store, self._instance, args, change.note),
             )
         if verdict == "ok":
             return Changed(done=True, running=tuple(running))

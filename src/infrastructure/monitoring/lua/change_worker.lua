@@ -9,4 +9,5 @@ redis.call('HSET', mon('workers'), ARGV[2], ARGV[4])
 if ARGV[5] ~= '' then
   emit('worker.status.changed', ARGV[5])
 end
+record()
 return { 1, '' }

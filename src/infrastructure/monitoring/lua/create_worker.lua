@@ -6,4 +6,5 @@ if redis.call('HSETNX', mon('workers'), ARGV[2], ARGV[3]) == 0 then
 end
 redis.call('ZADD', mon('worker_ids'), 0, ARGV[2])
 emit('worker.registered', ARGV[4])
+record()
 return 1

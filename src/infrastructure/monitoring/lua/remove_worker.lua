@@ -12,4 +12,5 @@ redis.call('ZREM', mon('heard'), ARGV[2])
 redis.call('UNLINK', mon('samples', ARGV[2]), mon('shapes', ARGV[2]))
 redis.call('SADD', mon('orphans'), ARGV[2])
 emit('worker.removed', ARGV[4])
+record()
 return { 1, '' }

@@ -53,6 +53,7 @@ local function terminate(run, ending, definition)
   remove(run.job, state.lane)
   cancel_waiting(run.job, 'its schedule was ended by the job itself')
   emit('schedule.removed', '{"id":' .. quote(run.job) .. ending .. ',"terminated":true}')
+  record_of_job('schedule.removed', run.job, '{"via":"job","run_id":' .. quote(run.id) .. ending .. '}')
   redis.call('PUBLISH', PREFIX .. 'wake', 'due')
 end
 

@@ -26,6 +26,7 @@ local function one_shot()
   if not old[1] then
     place()
     redis.call('ZADD', PREFIX .. 'oneshots', int(NOW), id)
+    record()
     return { 'created', 'queued', {} }
   end
   if old[2] == spec and old[3] == data and old[4] == lane then return { 'unchanged', old[1], {} } end
@@ -34,6 +35,7 @@ local function one_shot()
   redis.call('ZREM', PREFIX .. 'later', id)
   redis.call('HDEL', run_key(id), 'corr', 'trace')
   place()
+  record('job.changed')
   return { 'changed', 'queued', {} }
 end
 
@@ -78,4 +80,5 @@ if reason == 'run_now' then
   end
 end
 if taken < limit then place() else create_held(run, '', int(NOW), reason == 'run_now') end
+record()
 return { 'created', 'queued', running }

@@ -15,5 +15,8 @@ for _, id in ipairs(redis.call('SMEMBERS', PREFIX .. 'active:' .. ARGV[2])) do
     end
   end
 end
-if #resumed > 0 then redis.call('PUBLISH', PREFIX .. 'wake', 'ready') end
+if #resumed > 0 then
+  record(nil, cjson.encode({ runs = resumed }))
+  redis.call('PUBLISH', PREFIX .. 'wake', 'ready')
+end
 return resumed

@@ -61,5 +61,6 @@ else
   if limit ~= '' then keep_limit(id, tonumber(limit)) end
 end
 emit(topic, data)
+record()
 redis.call('PUBLISH', PREFIX .. 'wake', 'due')
 return { 'ok', state, definition, running }

@@ -1,0 +1,53 @@
+"""Who asks for what is done, and the note that the store writes beside the change."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal
+
+Via = Literal["api", "cli", "program", "job"]
+"""How a wish came: over HTTP, from the command line, from code in a process, or from the body of a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Somebody who asks. ``client`` is what a remote caller says of itself, such as ``ann@laptop``: nobody checked it."""
+
+    name: str
+    via: Via
+    client: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the store adds to a log in the same step as a change, if the change takes effect; opaque to who passes it on.
+
+    ``place`` are the parts of the log's key, ``words`` what ``record.lua`` takes.
+    """
+
+    place: tuple[str, ...]
+    words: tuple[str | int, ...]
+
+
+_asking: ContextVar[Actor | None] = ContextVar("asking", default=None)
+
+
+def asking() -> Actor | None:
+    """Return who asks in this task or thread; None for the program's own code."""
+    return _asking.get()
+
+
+def ask_as(actor: Actor) -> None:
+    """Let ``asking`` return this actor for the rest of the current task."""
+    _asking.set(actor)
+
+
+@contextmanager
+def asked_by(actor: Actor) -> Iterator[None]:
+    """Let ``asking`` return this actor within the block."""
+    token = _asking.set(actor)
+    try:
+        yield
+    finally:
+        _asking.reset(token)

@@ -11,6 +11,7 @@ from typing import Any
 
 from application.runs.context import JobContext, StopSign
 from application.runs.injection import Injector
+from application.runs.observer import UNOBSERVED, RunObserver
 from application.runs.registry import JobRegistry
 from application.runs.threads import BodyThreads
 from domain.runs.errors import JobTerminationException, UnusableResult
@@ -29,16 +30,19 @@ ERROR_LIMIT = 2_000
 class Attempts:
     """Turn claims into outcomes. Whatever a body raises is an outcome too; only cancellation passes through."""
 
-    def __init__(self, registry: JobRegistry, injector: Injector, threads: BodyThreads) -> None:
+    def __init__(
+        self, registry: JobRegistry, injector: Injector, threads: BodyThreads, observer: RunObserver = UNOBSERVED
+    ) -> None:
         self._registry = registry
         self._injector = injector
         self._threads = threads
+        self._observer = observer
 
     async def execute(self, claim: Claim, stopped: StopSign, report: Callable[[float, str], None]) -> Outcome:
         """Execute one claim. ``stopped`` is what the body sees as ``ctx.cancelled``, ``report`` takes its progress."""
         try:
             definition = self._registry.get(claim.spec.name)
-            data = definition.load(claim.data)
+            data = definition.load(claim.data, claim.spec.version)
         except Exception as error:  # noqa: BLE001 - also what the validators of a job's data raise
             return Failed(error_text(error), unloadable=True)
         ctx = _context(claim, stopped, report)
@@ -52,6 +56,7 @@ class Attempts:
                     raised = error  # kept: leaving the scope may replace or swallow it
                     raise
         except BaseException as error:  # noqa: BLE001 - a body may raise anything; it becomes the outcome
+            self._observer.raised(claim, raised or error)
             return failure(claim, raised or error, error)
         return succeeded(claim, definition, result) if raised is None else failure(claim, raised, raised)
 

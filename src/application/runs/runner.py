@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from application.runs.attempt import Attempts, error_text, failure
 from application.runs.context import StopSign
 from application.runs.injection import Injector
+from application.runs.observer import UNOBSERVED, RunObserver
 from application.runs.registry import JobRegistry
 from application.runs.store import Settlements
 from application.runs.threads import BodyThreads
@@ -52,13 +53,15 @@ class JobRunner:
         *,
         concurrency: int,
         clean_up_s: float = CLEAN_UP_S,
+        observer: RunObserver = UNOBSERVED,
     ) -> None:
         self._settlements = settlements
         self._concurrency = concurrency
         self._clean_up_s = clean_up_s
         self.held: dict[str, Claim] = {}
         self.threads = BodyThreads()
-        self._attempts = Attempts(registry, injector, self.threads)
+        self.observer = observer
+        self._attempts = Attempts(registry, injector, self.threads, observer)
         self._executing: dict[str, Execution] = {}
         self._left_behind: set[Execution] = set()
         self.freed: Callable[[], None] = lambda: None
@@ -182,6 +185,7 @@ class JobRunner:
             if execution is None or self.held.get(claim.spec.run_id) is not claim:
                 return Lost("it was taken back before it began")
             execution.begun = True
+        self.observer.began(claim)
         return await self._attempts.execute(claim, stopped, report)
 
     def _strike(self, claim: Claim) -> None:
@@ -224,6 +228,7 @@ class JobRunner:
         self._finish(execution.claim, execution.ending)
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
+        self.observer.ended(claim, outcome)
         if self.held.get(claim.spec.run_id) is not claim and isinstance(outcome, Lost):
             return  # taken back, or replaced by a newer claim: whoever did that has said so
         if isinstance(outcome, Lost):

@@ -44,6 +44,10 @@ class LoopWatch:
         """The blockage that goes on, as far as it was seen."""
         self.last: Blockage | None = None
         """The last one that is over."""
+        self._counted_s = 0.0
+        self.stalls = 0
+        self.stalled_s = 0.0
+        """How often it was blocked, and for how long in all; one that goes on counts already."""
 
     def start(self) -> None:
         """Begin, on the loop to be watched."""
@@ -62,6 +66,7 @@ class LoopWatch:
         silent_s = self._silent_s()
         if silent_s > SILENCE_S:
             if self.now is None:
+                self.stalls += 1
                 self.now = Blockage(self._culprit(), time.time() - silent_s, silent_s)
                 log.error(
                     "%s blocks the event loop for %.1f s now; nothing is claimed until it ends\n%s",
@@ -69,10 +74,12 @@ class LoopWatch:
                     silent_s,
                     self._stack(),
                 )
+            self.stalled_s += silent_s - self._counted_s
+            self._counted_s = silent_s
             self.now = Blockage(self.now.by, self.now.began, silent_s)
         elif self.now is not None:
             log.warning("the event loop turns again; %s had blocked it for %.1f s", self.now.by, self.now.lasted_s)
-            self.last, self.now = self.now, None
+            self.last, self.now, self._counted_s = self.now, None, 0.0
         return self.now is not None
 
     def _silent_s(self) -> float:

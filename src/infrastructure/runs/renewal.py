@@ -59,6 +59,8 @@ class Renewal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._down = False
         self.loop_blocked = False
+        self.renewed = self.failed = self.losses = 0
+        """Renewals that went through and that did not, and times the store was lost, since the start."""
 
     def start(self) -> None:
         """Announce the instance and begin to renew; on the event loop, which is watched from now on."""
@@ -101,14 +103,18 @@ class Renewal:
                 reply = self._renew(keys=[self._prefix], args=args)
             self.presence.heard(watch, reply)
         except RoundsmanError as error:
+            self.failed += 1
             if not self._down:
+                self.losses += 1
                 log.warning("leases cannot be renewed now: %s", error)
             self._down = True
             return
         except Exception:
+            self.failed += 1
             log.exception("a renewal failed")
             return
         self._down = False
+        self.renewed += 1
         if (lost := reply[3]) and self._loop is not None:
             gone = frozenset(lost)
             self._loop.call_soon_threadsafe(self._revoke, [claim for claim in claims if claim.spec.run_id in gone])

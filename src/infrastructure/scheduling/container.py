@@ -8,6 +8,7 @@ from typing import Any
 from dependency_injector import containers, providers
 
 from application.runs.injection import Injector
+from application.runs.observer import UNOBSERVED, RunObserver
 from application.runs.registry import JobRegistry
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from infrastructure.redis.connection import RedisStore
@@ -72,6 +73,7 @@ def make_engine(
     settings: BackgroundJobsSettings,
     kept: Retention,
     facts: dict[str, str],
+    observer: RunObserver,
 ) -> Engine:
     """Return the engine, not started."""
     return Engine(
@@ -83,7 +85,9 @@ def make_engine(
         retention=kept,
         concurrency=settings.concurrency,
         grace_s=settings.shutdown_grace_s,
-        **facts,
+        role=facts["role"],
+        version=facts["version"],
+        observer=observer,
     )
 
 
@@ -108,11 +112,13 @@ class SchedulingContainer(containers.DeclarativeContainer):
     actor: providers.Dependency[Any] = providers.Dependency()
     """Returns who asks, for events and pauses."""
     schedule_alone: providers.Dependency[Any] = providers.Dependency()
+    observer = providers.Dependency(instance_of=RunObserver, default=providers.Object(UNOBSERVED))
+    """Looks on while runs begin and end."""
 
     kept = providers.Singleton(retention, settings)
     schedules = providers.Singleton(RedisJobStore, store, instance_id, kept)
     runs = providers.Singleton(RedisRunStore, store, instance_id, kept)
-    engine = providers.Singleton(make_engine, store, instance_id, registry, injector, settings, kept, facts)
+    engine = providers.Singleton(make_engine, store, instance_id, registry, injector, settings, kept, facts, observer)
     announcer = providers.Singleton(make_announcer, store, instance_id, settings, kept, facts)
     instances = providers.Singleton(RedisInstances, store)
     scheduler = providers.Singleton(make_scheduler, registry, schedules, runs, engine, settings, executes, actor)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from application.runs.injection import Injector
+from application.runs.observer import UNOBSERVED, RunObserver
 from application.runs.registry import JobRegistry
 from application.runs.runner import JobRunner
 from domain.runs.run import Claim
@@ -41,6 +42,24 @@ class EngineCondition:
     """What blocked it last."""
 
 
+@dataclass(frozen=True)
+class EngineFigures:
+    """What an engine did since its start, for metrics. Each only grows."""
+
+    passes: int
+    taken: int
+    """Schedules that its passes took."""
+    renewed: int
+    """Renewals, each of all leases at once."""
+    renewals_failed: int
+    stalls: int
+    """How often its event loop was blocked, and for how long in all."""
+    stalled_s: float
+    scheduler_losses: int
+    """How often its scheduler's thread lost the store, and its renewal thread."""
+    renewal_losses: int
+
+
 class Engine:
     """Execute due work in this process. A hosted service, owned by ``BackgroundTaskScheduler``.
 
@@ -60,6 +79,7 @@ class Engine:
         grace_s: float = 10.0,
         role: str = "all",
         version: str = "",
+        observer: RunObserver = UNOBSERVED,
     ) -> None:
         self._store = store
         self._instance = instance_id
@@ -69,6 +89,7 @@ class Engine:
         self._retention = retention
         self._concurrency = concurrency
         self._grace_s = grace_s
+        self._observer = observer
         self._facts = {"id": instance_id, "role": role, "version": version, "host": platform.node(), "pid": os.getpid()}
         self._draining = False
         self._hurried = asyncio.Event()
@@ -87,7 +108,13 @@ class Engine:
         self._hurried.clear()
         self._facts["started_at"] = datetime.now(UTC).isoformat()
         self._settlements = SettlementQueue(self._store, self._instance, self._retention)
-        self.runner = JobRunner(self._registry, self._injector, self._settlements, concurrency=self._concurrency)
+        self.runner = JobRunner(
+            self._registry,
+            self._injector,
+            self._settlements,
+            concurrency=self._concurrency,
+            observer=self._observer,
+        )
         self._renewal = Renewal(
             self._store,
             self._instance,
@@ -161,6 +188,27 @@ class Engine:
             blocked=self._renewal.watch.now,
             was_blocked=self._renewal.watch.last,
         )
+
+    def figures(self) -> EngineFigures | None:
+        """Return what it did since its start; None before it. Any thread may ask."""
+        if not self._started:
+            return None
+        tick, renewal = self._tick, self._renewal
+        return EngineFigures(
+            passes=tick.passes,
+            taken=tick.taken,
+            renewed=renewal.renewed,
+            renewals_failed=renewal.failed,
+            stalls=renewal.watch.stalls,
+            stalled_s=renewal.watch.stalled_s,
+            scheduler_losses=tick.losses,
+            renewal_losses=renewal.losses,
+        )
+
+    @property
+    def clock_offset_s(self) -> float:
+        """By how much this host's clock is ahead of the store's; 0.0 before the first look."""
+        return self._renewal.presence.clock.seconds or 0.0 if self._started else 0.0
 
     def _may_claim(self) -> bool:
         return not self._draining and not self._renewal.loop_blocked

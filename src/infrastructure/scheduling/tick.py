@@ -91,6 +91,8 @@ class Tick:
         self._next_claim = 0.0
         self.runs_expected = True
         """Whether somebody said that runs are ready; any thread may say so."""
+        self.taken = self.passes = self.losses = 0
+        """Schedules taken, whole passes, and times the store was lost, since the start."""
         self.ticked = time.monotonic()
         """When the last whole pass ended, by this machine's monotonic clock."""
         self.claims_left = False
@@ -107,6 +109,7 @@ class Tick:
                     waits.append(step())
             except StoreUnavailable as error:
                 if not self._down:
+                    self.losses += 1
                     log.warning("the scheduler waits for the store: %s", error)
                 self._down = True
                 self._doubt(began)
@@ -126,6 +129,7 @@ class Tick:
         if self._down:
             log.info("the store is back; the scheduler goes on")
         self._down = self._strange = False
+        self.passes += 1
         self.ticked = time.monotonic()
 
     def _doubt(self, began: float) -> None:
@@ -158,6 +162,7 @@ class Tick:
         self._ahead_ms = now - round(asked * 1000)
         if not taken:
             return (int(next_look) - now) / 1000 if next_look else LONGEST_WAIT_S
+        self.taken += len(taken)
         looks = [int(next_look)] if next_look else []
         prepared = self._prepare(taken)
         for start in range(0, len(prepared), COMMITTED_AT_ONCE):
@@ -227,6 +232,8 @@ class Tick:
         free = self._runner.free_slots if self._may_claim() and not self.claims_left else 0
         ready, _, tokens = self._call(self._commit, [free, self._in_time(self._pace.lease_ms), *batch.arguments])
         self.runs_expected |= ready > 0
+        for schedule, run in batch.runs:
+            self._runner.observer.fired(schedule.compiled.descriptor.name, 1 + run.missed)
         tokens = tokens or [""] * len(batch.runs)  # none: the store found this call too late, and changed nothing
         claims = [
             schedule.claim(run, token) for (schedule, run), token in zip(batch.runs, tokens, strict=True) if token

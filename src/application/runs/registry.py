@@ -27,6 +27,7 @@ class JobRegistry:
         self._by_name: dict[str, JobDefinition] = {}
         for cls in classes:
             self._add(cls)
+        self._lanes = tuple(sorted(lane for known in self._by_name.values() for lane in known.lanes))
 
     @classmethod
     def from_modules(cls, modules: Iterable[str]) -> "JobRegistry":
@@ -55,16 +56,17 @@ class JobRegistry:
 
     @property
     def lanes(self) -> tuple[str, ...]:
-        """The lanes whose work this program can take."""
-        return tuple(sorted(definition.lane for definition in self._by_name.values()))
+        """The lanes whose work this program can take; those of older versions too, where a class can upgrade them."""
+        return self._lanes
 
     def expect(self, name: str, task_type: str, version: int | None = None) -> JobDefinition:
         """Return the definition a request names; raise ``WrongTaskType`` or ``UnknownVersion`` if it is another."""
         definition = self.get(name)
         if definition.task_type != task_type:
             raise WrongTaskType(name=name, actual=definition.task_type, wanted=task_type)
-        if version not in (None, definition.version):
-            raise UnknownVersion(name=name, version=version, known=definition.version)
+        if version is not None and version not in definition.versions:
+            older = "" if definition.oldest is None else f", and upgrades from version {definition.oldest} on"
+            raise UnknownVersion(name=name, version=version, known=f"{definition.version}{older}")
         return definition
 
     def get(self, name: str) -> JobDefinition:

@@ -72,6 +72,11 @@ class InvalidData(RoundsmanError):
     status = 422
 
 
+class NotUpgraded(InvalidData):
+    """The data of '{name}' has version {version} and cannot become version {known}, which this program has: {why}. Mend
+    upgrade(version, data) of the class, or give the data anew."""
+
+
 class InvalidTransition(RoundsmanError):
     """A run that is {status} cannot become {wanted}."""
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 from pydantic import BaseModel
 
 from domain.runs import payload
-from domain.runs.errors import JobDefinitionError
+from domain.runs.errors import InvalidData, JobDefinitionError, NotUpgraded
 from domain.runs.fields import DependencySpec, Inject, Injected, split
 from domain.runs.payload import describe, places
 from domain.runs.retry import RetryPolicy
 from domain.runs.run import lane_of
+from domain.runs.versions import Upgrade, find_upgrade, upgraded, versions_taken
 
 __all__ = [
     "BackgroundJob",
@@ -82,6 +84,14 @@ class JobDefinition:
     data_model: type[BaseModel]
     dependencies: dict[str, DependencySpec]
     takes: Takes = "positional"
+    upgrade: Upgrade | None = None
+    oldest: int | None = None
+    """The oldest version that ``upgrade`` takes; None without one."""
+
+    @property
+    def versions(self) -> range:
+        """Name the versions of its payload that this class takes, its own the last."""
+        return range(self.version if self.oldest is None else self.oldest, self.version + 1)
 
     @property
     def lane(self) -> str:
@@ -89,16 +99,42 @@ class JobDefinition:
         return lane_of(self.name, self.version)
 
     @property
+    def lanes(self) -> tuple[str, ...]:
+        """Name all work that this class can do, that of older versions included."""
+        return tuple(lane_of(self.name, version) for version in self.versions)
+
+    @property
     def body(self) -> str:
         """Name the method that does the work."""
         return "run_every" if self.task_type == "recurrent" else "run_at"
 
-    def dump(self, data: dict[str, Any]) -> str:
-        """Validate ``data`` and return its canonical JSON; raise ``InvalidData`` naming each wrong field."""
-        return payload.dump(self.data_model, self.name, data)
+    def dump(self, data: dict[str, Any], version: int | None = None) -> str:
+        """Validate ``data`` and return its canonical JSON; raise ``InvalidData`` naming each wrong field.
 
-    def load(self, data: str) -> dict[str, Any]:
-        """Return the field values of stored ``data``; raise ``InvalidData`` when this class does not take it."""
+        Data of an older ``version`` is upgraded first. A class without ``upgrade`` takes it as it is, if it fits.
+        Raises ``NotUpgraded`` when nothing valid comes of it.
+        """
+        if version is None or version == self.version:
+            return payload.dump(self.data_model, self.name, data)
+        made = data
+        if self.upgrade is not None and version in self.versions:
+            made = upgraded(self.upgrade, self.name, data, version, self.version)
+            what = "what its upgrade returned does not fit"
+        else:
+            what = f"it has no upgrade from version {version}, and as it is the data does not fit"
+        try:
+            return payload.dump(self.data_model, self.name, made)
+        except InvalidData as error:
+            facts = {"version": version, "known": self.version, "why": f"{what}: {error.facts['why']}"}
+            raise NotUpgraded(name=self.name, errors=error.facts.get("errors"), **facts) from None
+
+    def load(self, data: str, version: int | None = None) -> dict[str, Any]:
+        """Return the field values of stored ``data``; raise ``InvalidData`` when this class does not take it.
+
+        Data of an older ``version`` is upgraded on the way, each time anew: what is stored stays as it is.
+        """
+        if version is not None and version != self.version:
+            data = self.dump(json.loads(data), version)
         return payload.load(self.data_model, self.name, data)
 
 
@@ -108,14 +144,17 @@ def backgroundjob(
     task_type: TaskType,
     name: str | None = None,
     version: int = 1,
+    upgrades_from: int | None = None,
     retry: RetryPolicy | None = None,
     timeout_s: float | None = None,
     slots: bool = False,
 ) -> Callable[[type[T]], type[T]]:
     """Make the class a keyword-only dataclass and split its fields into data and dependencies.
 
-    ``name`` (default: the class's) is what descriptors call it; ``version`` is that of its payload. ``retry`` and
-    ``timeout_s`` (seconds) hold where a schedule or a job does not say otherwise. Raises ``JobDefinitionError``.
+    ``name`` (default: the class's) is what descriptors call it; ``version`` is that of its payload. A class with
+    ``upgrade(version, data)``, a classmethod, takes older payloads too, from version ``upgrades_from`` (1 without it)
+    on. ``retry`` and ``timeout_s`` (seconds) hold where a schedule or a job does not say otherwise. Raises
+    ``JobDefinitionError``.
     """
 
     def decorate(cls: type[T]) -> type[T]:
@@ -126,6 +165,8 @@ def backgroundjob(
         job: Any = cls
         named = cls.__name__ if name is None else name
         _check_options(named, version, retry, timeout_s)
+        upgrade = find_upgrade(cls, named, version)
+        taken = versions_taken(named, version, upgrade, upgrades_from)
         fields = split(cls, named)
         job.__definition__ = JobDefinition(
             cls=job,
@@ -137,6 +178,8 @@ def backgroundjob(
             data_model=payload.model_of(named, fields.data),
             dependencies=fields.dependencies,
             takes=takes,
+            upgrade=upgrade,
+            oldest=None if upgrade is None else taken[0],
         )
         job.__dependencies__ = {field: spec.type for field, spec in fields.dependencies.items()}
         return cls

@@ -58,6 +58,7 @@ class RunnerKit:
         retry: RetryPolicy | None = None,
         run_id: str = "",
         token: str = "",
+        version: int = 1,
     ) -> Claim:
         """A claim as the store hands it out, held by the runner."""
         number = next(self._numbers)
@@ -68,12 +69,13 @@ class RunnerKit:
             name=name,
             reason=RunReason.FIRE,
             fire_time=FIRE_TIME,
+            version=version,
             missed=2,
             timeout_s=timeout_s,
             retry=retry or RetryPolicy(),
             correlation_id="c1",
         )
-        claim = Claim(spec=spec, data=data, lane=f"{name}@1", attempt=1, retries=0, token=token or str(number))
+        claim = Claim(spec=spec, data=data, lane=f"{name}@{version}", attempt=1, retries=0, token=token or str(number))
         self.runner.hold([claim])
         return claim
 

@@ -7,6 +7,7 @@ from dependency_injector import containers, providers
 
 from application.runs.registry import JobRegistry
 from domain.errors import RoundsmanError
+from infrastructure.audit.container import AuditContainer
 from infrastructure.events.bus import RedisEventBus
 from infrastructure.events.options import EventBusOptions
 from infrastructure.monitoring.container import MonitoringContainer
@@ -47,6 +48,9 @@ class RootContainer(containers.DeclarativeContainer):
     injector: providers.Dependency[Any] = providers.Dependency()
 
     events = providers.Singleton(event_bus, store, instance_id, settings)
+    audit = providers.Container(
+        AuditContainer, settings=settings.provided.audit, store=store, instance_id=instance_id
+    )
     scheduling = providers.Container(
         SchedulingContainer,
         settings=settings.provided.background_jobs,
@@ -58,6 +62,7 @@ class RootContainer(containers.DeclarativeContainer):
         injector=injector,
         schedule_alone=schedule_alone,
         actor=providers.Object(actor),
+        write_down=audit.writer,
     )
     monitoring = providers.Container(
         MonitoringContainer,
@@ -71,6 +76,7 @@ class RootContainer(containers.DeclarativeContainer):
         tasks=scheduling.bus,
         task_scheduler=scheduling.scheduler,
         schedules=scheduling.schedules,
+        write_down=audit.writer,
     )
 
 

@@ -223,6 +223,14 @@ class AlertsSettings(Section):
         return rules
 
 
+class AuditSettings(Section):
+    """What is kept of who asked for what."""
+
+    entries_kept: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
+    kept_h: Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=87_600, allow_inf_nan=False)] = 2_160.0
+    hidden_fields: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
+
+
 class TelemetrySettings(Section):
     """What the program says about itself."""
 
@@ -244,6 +252,7 @@ class Settings(Section):
     background_jobs: BackgroundJobsSettings = BackgroundJobsSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     alerts: AlertsSettings = AlertsSettings()
+    audit: AuditSettings = AuditSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
 

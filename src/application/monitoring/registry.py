@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 from pydantic import ValidationError
@@ -11,6 +12,8 @@ from application.monitoring.providers import MetricsProviders
 from application.monitoring.scheduler import WorkerMonitoringScheduler
 from application.monitoring.stores import Samples, Workers
 from application.monitoring.views import SamplePage, WorkerPage, WorkerView
+from application.runs.asking import Note
+from application.scheduling.deeds import Deed, WriteDown, unwritten
 from domain.monitoring.errors import InvalidQuery, InvalidWorker, WorkerNotFound
 from domain.monitoring.worker import Worker, WorkerPatch, WorkerRequest
 from domain.runs.job import describe
@@ -29,12 +32,14 @@ class WorkerRegistry:
         providers: MetricsProviders,
         monitoring: WorkerMonitoringScheduler,
         alerts: AlertEngine,
+        write_down: WriteDown = unwritten,
     ) -> None:
         self._workers = workers
         self._samples = samples
         self._providers = providers
         self._monitoring = monitoring
         self._alerts = alerts
+        self._write_down = write_down
 
     async def register(self, request: WorkerRequest) -> WorkerView:
         """Add a worker; it is not monitored yet.
@@ -44,7 +49,7 @@ class WorkerRegistry:
         provider = self._providers.get(request.provider)
         worker = Worker.register(request, request.id or f"w-{uuid4().hex[:12]}", await self._workers.now())
         provider.check(worker)
-        await self._workers.create(worker)
+        await self._workers.create(worker, self._write_down(Deed("worker.registered", worker.id, after=_facts(worker))))
         return WorkerView.of(worker, None, None)
 
     async def get(self, worker_id: str) -> WorkerView:
@@ -69,8 +74,11 @@ class WorkerRegistry:
             self._providers.get(changed.provider).check(changed)
             return changed
 
+        def note(before: Worker, after: Worker) -> Note | None:
+            return self._write_down(Deed("worker.changed", worker_id, before=_facts(before), after=_facts(after)))
+
         try:
-            worker = await self._workers.change(worker_id, step)
+            worker = await self._workers.change(worker_id, step, note)
         except ValidationError as error:
             raise InvalidWorker(why=describe(error)) from None
         (view,) = await self._views([worker])
@@ -81,7 +89,11 @@ class WorkerRegistry:
 
         Should this end half way, the worker's own job and the silence check do the rest.
         """
-        worker = await self._workers.remove(worker_id, reason)
+
+        def note(before: Worker) -> Note | None:
+            return self._write_down(Deed("worker.removed", worker_id, before=_facts(before)))
+
+        worker = await self._workers.remove(worker_id, reason, note)
         if worker is None:
             raise WorkerNotFound(worker_id=worker_id)
         await self._monitoring.stop_schedule(worker_id, cancel_running=True)
@@ -116,6 +128,12 @@ class WorkerRegistry:
         newest = await self._samples.last(ids) if ids else []
         known = zip(workers, monitored, newest, strict=True)
         return tuple(WorkerView.of(worker, monitoring, sample) for worker, monitoring, sample in known)
+
+
+def _facts(worker: Worker) -> dict[str, Any]:
+    """Return what people say of a worker; how it does is not their doing."""
+    said = {"name", "provider", "region", "instance_id", "labels"}
+    return worker.model_dump(mode="json", include=said, exclude_none=True)
 
 
 def _check_limit(limit: int, most: int) -> None:

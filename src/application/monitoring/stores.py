@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from application.runs.asking import Note
 from domain.monitoring.alert import AlertState
 from domain.monitoring.notification import Notification
 from domain.monitoring.record import AlertRecord, Change
@@ -21,6 +22,10 @@ class Page:
     next_cursor: str | None
 
 
+def no_note(before: Worker, after: Worker) -> None:
+    """Write nothing down: nobody asked."""
+
+
 class Workers(Protocol):
     """The registered workers. Each change and its event are one step."""
 
@@ -29,8 +34,8 @@ class Workers(Protocol):
         """Return the store's time: what samples and alerts are timed by."""
 
     @abstractmethod
-    async def create(self, worker: Worker) -> None:
-        """Register a worker (``worker.registered``); raises ``WorkerExists``."""
+    async def create(self, worker: Worker, note: Note | None = None) -> None:
+        """Register a worker (``worker.registered``); raises ``WorkerExists``. ``note`` is written down with it."""
 
     @abstractmethod
     async def get(self, worker_id: str) -> Worker | None:
@@ -41,15 +46,20 @@ class Workers(Protocol):
         """Return workers whose ids sort after ``cursor``."""
 
     @abstractmethod
-    async def change(self, worker_id: str, step: Callable[[Worker], Worker]) -> Worker:
+    async def change(
+        self, worker_id: str, step: Callable[[Worker], Worker], note: Callable[[Worker, Worker], Note | None] = no_note
+    ) -> Worker:
         """Replace a worker by what ``step`` makes of it; a new status is told (``worker.status.changed``).
 
         ``step`` is pure and may be asked again when somebody else was faster. Raises ``WorkerNotFound``, and
-        ``WorkerChangedMeanwhile`` when others were faster too often.
+        ``WorkerChangedMeanwhile`` when others were faster too often. ``note`` makes of before and after what is
+        written down.
         """
 
     @abstractmethod
-    async def remove(self, worker_id: str, reason: str) -> Worker | None:
+    async def remove(
+        self, worker_id: str, reason: str, note: Callable[[Worker], Note | None] = lambda _: None
+    ) -> Worker | None:
         """Take a worker and its samples away (``worker.removed``); return what it was, None when it is not there."""
 
     @abstractmethod

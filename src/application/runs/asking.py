@@ -12,7 +12,7 @@ Via = Literal["api", "cli", "program", "job"]
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Somebody who asks. ``client`` is what a remote caller says of itself, such as ``ann@laptop``: nobody checked it."""
+    """Somebody who asks. ``client`` is what a remote caller says of itself, as ``ann@laptop``: nobody checked it."""
 
     name: str
     via: Via
@@ -21,9 +21,9 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What the store adds to a log in the same step as a change, if the change takes effect; opaque to who passes it on.
+    """What the store adds to a log in the same step as a change, if the change takes effect.
 
-    ``place`` are the parts of the log's key, ``words`` what ``record.lua`` takes.
+    Opaque to who passes it on: ``place`` are the parts of the log's key, ``words`` what ``record.lua`` takes.
     """
 
     place: tuple[str, ...]

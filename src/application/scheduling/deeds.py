@@ -17,7 +17,7 @@ Facts = Mapping[str, Any]
 class Deed:
     """One change that was asked for. ``before`` is None for what is new, ``after`` for what goes away.
 
-    ``by`` is who the caller said it is, if it did; ``of_job`` tells one-shots, of which there may be many, from the rest.
+    ``by`` is who the caller said it is, if it did; ``of_job`` tells one-shots, of which there may be many, from others.
     """
 
     action: str

@@ -1,5 +1,7 @@
 """The container of monitoring: its stores, providers of metrics, engine and hosted services."""
 
+from typing import Any
+
 from dependency_injector import containers, providers
 
 from application.events.bus import EventBus
@@ -13,6 +15,7 @@ from application.monitoring.scheduler import WorkerMonitoringScheduler
 from application.monitoring.seeding import MonitoringSeed
 from application.monitoring.sender import NotificationSender
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
+from application.scheduling.deeds import unwritten
 from infrastructure.events.bus import RedisEventBus
 from infrastructure.monitoring.alerts import RedisAlertBook
 from infrastructure.monitoring.local import LocalProvider
@@ -72,6 +75,8 @@ class MonitoringContainer(containers.DeclarativeContainer):
     tasks = providers.Dependency(instance_of=BackgroundTasksBus)
     task_scheduler = providers.Dependency(instance_of=BackgroundTaskScheduler)
     schedules = providers.Dependency(instance_of=RedisJobStore)
+    write_down: providers.Dependency[Any] = providers.Dependency(default=providers.Object(unwritten))
+    """Makes the note of what somebody asks for."""
 
     kept = providers.Singleton(retention, settings, events_kept)
     scripts = providers.Singleton(MonitoringScripts, store, instance_id, kept)
@@ -99,7 +104,9 @@ class MonitoringContainer(containers.DeclarativeContainer):
         schedules,
         default_interval_s=settings.provided.interval_s,
     )
-    registry = providers.Singleton(WorkerRegistry, workers, samples, metrics_providers, monitoring, alert_engine)
+    registry = providers.Singleton(
+        WorkerRegistry, workers, samples, metrics_providers, monitoring, alert_engine, write_down
+    )
     alert_list = providers.Singleton(AlertList, book, resolved_kept=kept.provided.alerts_kept)
     seed = providers.Singleton(
         MonitoringSeed,

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-from application.monitoring.stores import Page, Workers
+from application.monitoring.stores import Page, Workers, no_note
+from application.runs.asking import Note
 from domain.monitoring.errors import WorkerChangedMeanwhile, WorkerExists, WorkerNotFound
 from domain.monitoring.worker import Worker
 from infrastructure.monitoring.scripts import MonitoringScripts
@@ -27,10 +28,10 @@ class RedisWorkers(Workers):
             seconds, microseconds = await self._redis.time()
         return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
 
-    async def create(self, worker: Worker) -> None:
+    async def create(self, worker: Worker, note: Note | None = None) -> None:
         """Register a worker that must not exist."""
         facts = json.dumps({**_facts(worker), "labels": worker.labels})
-        created = await self._scripts.run("create_worker", [worker.id, worker.model_dump_json(), facts])
+        created = await self._scripts.run("create_worker", [worker.id, worker.model_dump_json(), facts], note)
         if not created:
             raise WorkerExists(worker_id=worker.id)
 
@@ -53,7 +54,9 @@ class RedisWorkers(Workers):
         items = [Worker.model_validate_json(text) for text in texts if text]
         return Page(items, chosen[-1] if len(ids) > limit else None)
 
-    async def change(self, worker_id: str, step: Callable[[Worker], Worker]) -> Worker:
+    async def change(
+        self, worker_id: str, step: Callable[[Worker], Worker], note: Callable[[Worker, Worker], Note | None] = no_note
+    ) -> Worker:
         """Compare and set until nobody was faster."""
         text = await self._text(worker_id)
         for _ in range(TRIES):
@@ -66,14 +69,15 @@ class RedisWorkers(Workers):
             if after == before:
                 await self._scripts.store.confirm()
                 return before
-            done, text = await self._scripts.run(
-                "change_worker", [worker_id, text, after.model_dump_json(), _status_event(before, after)]
-            )
+            args = [worker_id, text, after.model_dump_json(), _status_event(before, after)]
+            done, text = await self._scripts.run("change_worker", args, note(before, after))
             if done:
                 return after
         raise WorkerChangedMeanwhile(worker_id=worker_id, tries=TRIES)
 
-    async def remove(self, worker_id: str, reason: str) -> Worker | None:
+    async def remove(
+        self, worker_id: str, reason: str, note: Callable[[Worker], Note | None] = lambda _: None
+    ) -> Worker | None:
         """Take a worker and its samples away, whatever it has become meanwhile."""
         text = await self._text(worker_id)
         for _ in range(TRIES):
@@ -81,7 +85,7 @@ class RedisWorkers(Workers):
                 return None
             worker = Worker.model_validate_json(text)
             facts = json.dumps({**_facts(worker), "reason": reason})
-            done, text = await self._scripts.run("remove_worker", [worker_id, text, facts])
+            done, text = await self._scripts.run("remove_worker", [worker_id, text, facts], note(worker))
             if done:
                 return worker
         raise WorkerChangedMeanwhile(worker_id=worker_id, tries=TRIES)

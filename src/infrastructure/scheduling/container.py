@@ -11,6 +11,7 @@ from application.runs.injection import Injector
 from application.runs.observer import UNOBSERVED, RunObserver
 from application.runs.registry import JobRegistry
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
+from application.scheduling.deeds import WriteDown, unwritten
 from infrastructure.redis.connection import RedisStore
 from infrastructure.runs.announcer import Announcer
 from infrastructure.runs.instances import RedisInstances
@@ -51,6 +52,7 @@ def make_scheduler(
     settings: BackgroundJobsSettings,
     executes: bool,
     actor: Callable[[], str],
+    write_down: WriteDown,
 ) -> BackgroundTaskScheduler:
     """Return the scheduler; without the engine in a process that only controls."""
     scheduler = BackgroundTaskScheduler(
@@ -60,6 +62,7 @@ def make_scheduler(
         engine=engine if executes else None,
         default_timeout_s=settings.default_timeout_s,
         actor=actor,
+        write_down=write_down,
     )
     engine.park = scheduler.park
     return scheduler
@@ -111,6 +114,8 @@ class SchedulingContainer(containers.DeclarativeContainer):
     injector: providers.Dependency[Injector] = providers.Dependency()
     actor: providers.Dependency[Any] = providers.Dependency()
     """Returns who asks, for events and pauses."""
+    write_down: providers.Dependency[Any] = providers.Dependency(default=providers.Object(unwritten))
+    """Makes the note of what somebody asks for."""
     schedule_alone: providers.Dependency[Any] = providers.Dependency()
     observer = providers.Dependency(instance_of=RunObserver, default=providers.Object(UNOBSERVED))
     """Looks on while runs begin and end."""
@@ -121,5 +126,7 @@ class SchedulingContainer(containers.DeclarativeContainer):
     engine = providers.Singleton(make_engine, store, instance_id, registry, injector, settings, kept, facts, observer)
     announcer = providers.Singleton(make_announcer, store, instance_id, settings, kept, facts)
     instances = providers.Singleton(RedisInstances, store)
-    scheduler = providers.Singleton(make_scheduler, registry, schedules, runs, engine, settings, executes, actor)
+    scheduler = providers.Singleton(
+        make_scheduler, registry, schedules, runs, engine, settings, executes, actor, write_down
+    )
     bus = providers.Singleton(BackgroundTasksBus, scheduler, schedule_alone)

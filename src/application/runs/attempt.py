@@ -27,16 +27,27 @@ ERROR_LIMIT = 2_000
 """Characters of an error's text."""
 
 
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
 class Attempts:
     """Turn claims into outcomes. Whatever a body raises is an outcome too; only cancellation passes through."""
 
     def __init__(
-        self, registry: JobRegistry, injector: Injector, threads: BodyThreads, observer: RunObserver = UNOBSERVED
+        self,
+        registry: JobRegistry,
+        injector: Injector,
+        threads: BodyThreads,
+        observer: RunObserver = UNOBSERVED,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._registry = registry
         self._injector = injector
         self._threads = threads
         self._observer = observer
+        self._now = now
 
     async def execute(self, claim: Claim, stopped: StopSign, report: Callable[[float, str], None]) -> Outcome:
         """Execute one claim. ``stopped`` is what the body sees as ``ctx.cancelled``, ``report`` takes its progress."""
@@ -45,7 +56,7 @@ class Attempts:
             data = definition.load(claim.data, claim.spec.version)
         except Exception as error:  # noqa: BLE001 - also what the validators of a job's data raise
             return Failed(error_text(error), unloadable=True)
-        ctx = _context(claim, stopped, report)
+        ctx = _context(claim, stopped, report, self._now())
         raised: BaseException | None = None
         result: Any = None
         try:
@@ -137,7 +148,7 @@ def _json(definition: JobDefinition, result: Any) -> str:
     return text
 
 
-def _context(claim: Claim, stopped: StopSign, report: Callable[[float, str], None]) -> JobContext:
+def _context(claim: Claim, stopped: StopSign, report: Callable[[float, str], None], now: datetime) -> JobContext:
     spec = claim.spec
     return JobContext(
         run_id=spec.run_id,
@@ -145,7 +156,7 @@ def _context(claim: Claim, stopped: StopSign, report: Callable[[float, str], Non
         attempt=claim.attempt,
         fire_time=spec.fire_time,
         missed=spec.missed,
-        deadline=datetime.now(UTC) + timedelta(seconds=spec.timeout_s),
+        deadline=now + timedelta(seconds=spec.timeout_s),
         token=claim.token,
         correlation_id=spec.correlation_id,
         _report=report,

@@ -7,8 +7,9 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
-from application.runs.attempt import Attempts, error_text, failure
+from application.runs.attempt import Attempts, error_text, failure, utc_now
 from application.runs.context import StopSign
 from application.runs.injection import Injector
 from application.runs.observer import UNOBSERVED, RunObserver
@@ -54,6 +55,7 @@ class JobRunner:
         concurrency: int,
         clean_up_s: float = CLEAN_UP_S,
         observer: RunObserver = UNOBSERVED,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._settlements = settlements
         self._concurrency = concurrency
@@ -61,7 +63,7 @@ class JobRunner:
         self.held: dict[str, Claim] = {}
         self.threads = BodyThreads()
         self.observer = observer
-        self._attempts = Attempts(registry, injector, self.threads, observer)
+        self._attempts = Attempts(registry, injector, self.threads, observer, now)
         self._executing: dict[str, Execution] = {}
         self._left_behind: set[Execution] = set()
         self.freed: Callable[[], None] = lambda: None

@@ -1,0 +1,29 @@
+"""What can be wrong with how a test uses the kit. What a job did wrong is an ``AssertionError``."""
+
+from domain.errors import RoundsmanError
+
+
+class TestKitError(RoundsmanError):
+    """The test kit cannot be used like this: {why}."""
+
+    __test__ = False
+
+
+class NobodyAsks(TestKitError):
+    """No job of this test asks for '{given}', which was given by hand. Its jobs ask for: {wanted}."""
+
+
+class NoKitJobs(TestKitError):
+    """The module '{module}' has no background job: define or import one there, or override the fixture 'kit_jobs'."""
+
+
+class ClockGoesForward(TestKitError):
+    """The kit's time is {now} and cannot go back to {wanted}. Make the kit with an earlier start: JobKit(..., at=…)."""
+
+
+class KitNotOpen(TestKitError):
+    """This kit is not open. Use it as 'async with JobKit(...) as kit:', or take the fixture 'job_kit'."""
+
+
+class LoopUnusable(TestKitError):
+    """The kit keeps the time of asyncio's own event loop, and this loop is a {loop}. Run tests of jobs without it."""

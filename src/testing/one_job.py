@@ -1,0 +1,84 @@
+"""One run of one job, for the test that needs no more."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from dependency_injector import containers
+
+from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor
+from domain.runs.job import BackgroundJob, JobDefinition
+from domain.scheduling.policy import YEAR_S
+from testing.errors import TestKitError
+from testing.kit import START, JobKit
+from testing.outcome import JobRun
+
+ID = "the-job"
+
+
+async def run_job(
+    job: BackgroundJob | type,
+    data: Mapping[str, Any] | None = None,
+    *,
+    given: Mapping[str | type, object] | None = None,
+    container: containers.Container | Sequence[containers.Container] = (),
+    at: datetime | str = START,
+) -> JobRun:
+    """Run a job once, to its end, and return what became of it: retries and sleeps take no real time.
+
+    ``job`` is one that was constructed with its data and fakes, or its class; then ``data`` is what a descriptor would
+    carry. Either way the data goes through JSON, and dependencies that ``job`` does not have come from ``given`` and
+    ``container`` as in ``JobKit``. Raises ``InvalidData`` for data that could not be scheduled.
+    """
+    definition = _definition(job)
+    by_hand: dict[str | type, object] = dict(given or {})
+    if not isinstance(job, type):
+        if data is not None:
+            raise TestKitError(why="data is given beside a job that was constructed with its own")
+        data = _data(job, definition)
+        by_hand.update(_dependencies(job, definition))
+    async with JobKit(definition.cls, given=by_hand, container=container, at=at) as kit:
+        return await _run(kit, definition, dict(data or {}))
+
+
+def run_job_sync(
+    job: BackgroundJob | type,
+    data: Mapping[str, Any] | None = None,
+    *,
+    given: Mapping[str | type, object] | None = None,
+    container: containers.Container | Sequence[containers.Container] = (),
+    at: datetime | str = START,
+) -> JobRun:
+    """Do the same in a test that is not async."""
+    return asyncio.run(run_job(job, data, given=given, container=container, at=at))
+
+
+async def _run(kit: JobKit, definition: JobDefinition, data: dict[str, Any]) -> JobRun:
+    if definition.task_type == "scheduled":
+        await kit.schedule(ScheduledTaskDescriptor(id=ID, name=definition.name, data=data))
+    else:
+        await kit.schedule(RecurrentTaskDescriptor(id=ID, name=definition.name, data=data, interval=YEAR_S))
+        await kit.scheduler.run_now(ID)
+    await kit.drain()
+    return kit.runs(ID)[0]
+
+
+def _definition(job: BackgroundJob | type) -> JobDefinition:
+    definition = getattr(job, "__definition__", None)
+    if not isinstance(definition, JobDefinition):
+        raise TestKitError(why=f"{job!r} is no background job; decorate its class with @backgroundjob")
+    return definition
+
+
+def _data(job: BackgroundJob, definition: JobDefinition) -> dict[str, Any]:
+    """Return the data of a constructed job, as it stands in a descriptor."""
+    names = [name.removeprefix(".") for name in definition.data_model.model_fields]
+    values = {name: getattr(job, name) for name in names if hasattr(job, name)}
+    found: dict[str, Any] = json.loads(definition.dump(values))
+    return found
+
+
+def _dependencies(job: BackgroundJob, definition: JobDefinition) -> dict[str, object]:
+    return {name: getattr(job, name) for name in definition.dependencies}

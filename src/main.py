@@ -83,8 +83,8 @@ def _given(**values: Any) -> dict[str, Any]:
 def _program(settings: "Settings", role: "Role") -> "Program":
     """Prepare the program; where a module of the user's does not import, show its traceback and raise."""
     from domain.runs.errors import JobModuleError
-    from infrastructure.container import InvalidContainer
     from infrastructure.program import Program
+    from infrastructure.user_containers import InvalidContainer
 
     try:
         return Program(settings, role)

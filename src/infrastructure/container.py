@@ -1,12 +1,10 @@
 """The root container: one small container a feature, composed here and nowhere else."""
 
-import importlib
 from typing import Any
 
 from dependency_injector import containers, providers
 
 from application.runs.registry import JobRegistry
-from domain.errors import RoundsmanError
 from infrastructure.audit.container import AuditContainer
 from infrastructure.events.bus import RedisEventBus
 from infrastructure.events.options import EventBusOptions
@@ -18,12 +16,6 @@ from infrastructure.web.access import actor
 
 OWN_JOB_MODULES = ("application.monitoring.jobs",)
 """The program's own background jobs; always loaded."""
-
-
-class InvalidContainer(RoundsmanError):
-    """background_jobs.containers names '{name}', which cannot be used: {why}."""
-
-    status = 500
 
 
 def event_bus(store: RedisStore, instance_id: str, settings: Settings) -> RedisEventBus:
@@ -78,22 +70,3 @@ class RootContainer(containers.DeclarativeContainer):
         schedules=scheduling.schedules,
         write_down=audit.writer,
     )
-
-
-def load_containers(names: tuple[str, ...]) -> list[containers.Container]:
-    """Return an instance of each container named ``module:Name``; raises ``InvalidContainer``."""
-    return [_load_container(name) for name in names]
-
-
-def _load_container(name: str) -> containers.Container:
-    module_name, _, attribute = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except AttributeError:
-        raise InvalidContainer(name=name, why=f"the module has no '{attribute}'") from None
-    except Exception as error:
-        raise InvalidContainer(name=name, why=f"{type(error).__name__}: {error}") from error
-    if not (isinstance(found, type) and issubclass(found, containers.DeclarativeContainer)):
-        raise InvalidContainer(name=name, why="it is no class derived from dependency_injector's DeclarativeContainer")
-    made: containers.Container = found()
-    return made

@@ -1,41 +1,36 @@
 """One process of the program: what it opens, in which order, and how it ends."""
 
 import os
-import platform
-import secrets
-import time
+from collections.abc import Iterable
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 
 from dependency_injector import providers
 
+from application.events.bus import EventBus
 from application.hosting import Host, HostedService
 from application.runs.registry import JobRegistry
-from application.scheduling.bus import Descriptor
+from application.scheduling.bus import BackgroundTasksBus, Descriptor
 from application.scheduling.scheduler import BackgroundTaskScheduler, Scheduled
 from domain.errors import RoundsmanError
 from domain.scheduling.errors import NotStarted
-from infrastructure.container import OWN_JOB_MODULES, RootContainer, load_containers
+from infrastructure.components import Components
+from infrastructure.container import OWN_JOB_MODULES, RootContainer
 from infrastructure.key_types import KEY_TYPES
-from infrastructure.redis.connection import RedisStore, store_errors
+from infrastructure.process import explain, is_forked, new_instance_id, refuse_fork
+from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
+from infrastructure.redis.errors import DataDirectoryInUse
 from infrastructure.redis.patience import open_patiently
-from infrastructure.redis.watch import StoreCondition, StoreWatch
+from infrastructure.redis.watch import StoreWatch
 from infrastructure.runs.injection import ContainerInjector
 from infrastructure.runs.layout import check_layout
-from infrastructure.runs.presence import ClockOffset, Stopwatch
 from infrastructure.settings import Settings
-from infrastructure.web.health import Check, Finding, Health, HealthStatus
+from infrastructure.user_containers import Bindings, Resources, given_containers, load_containers
+from infrastructure.web.health import Health
 from infrastructure.web.services import Services
 
 Role = Literal["all", "api", "scheduler"]
-
-CLOCK_WRONG_S = 5.0
-"""A host whose clock is further off says so in health; due times go by the store's clock and are right all the same."""
-BLOCKAGE_SHOWN_S = 300.0
-"""A blocked loop cannot answer for itself: it is told for so long after it began."""
-TICK_LATE_S = 5.0
-"""A scheduler whose last pass is this old does not keep up, or its store is away."""
 
 
 class RoleNeedsRedis(RoundsmanError):
@@ -46,17 +41,28 @@ class RoleNeedsRedis(RoundsmanError):
 
 
 class Program:
-    """Own the store and the services of one process. A hosted service: ``open`` takes the data, ``start`` the work."""
+    """Own the store and the services of one process. A hosted service: ``open`` takes the data, ``start`` the work.
 
-    def __init__(self, settings: Settings, role: Role = "all") -> None:
-        """Prepare, opening nothing. Raises what is wrong with job modules and containers."""
+    It may be made before a fork, and is opened after it.
+    """
+
+    def __init__(self, settings: Settings, role: Role = "all", containers: Iterable[Any] = ()) -> None:
+        """Prepare, opening nothing. Raises what is wrong with job modules and containers.
+
+        ``containers`` are a host application's own, beside those of the settings; their resources are its own affair.
+        """
         if role != "all" and not settings.store.redis_url.get_secret_value():
             raise RoleNeedsRedis(role=role)
         self.settings = settings
         self.role = role
-        self.instance_id = f"{platform.node() or 'host'}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.instance_id = ""
+        """Names this process to the others, from the moment it opens."""
         self.registry = JobRegistry.from_modules((*OWN_JOB_MODULES, *settings.background_jobs.modules))
-        self._user_containers = load_containers(settings.background_jobs.containers)
+        own = load_containers(settings.background_jobs.containers)
+        self._user_containers = [*own, *given_containers(containers)]
+        self._bindings = Bindings(self._user_containers)
+        self._resources = Resources(own)
+        self._opened_in: int | None = None
         self._embedded: EmbeddedValkey | None = None
         self._store: RedisStore | None = None
         self._watch: StoreWatch | None = None
@@ -72,8 +78,10 @@ class Program:
 
     async def open(self) -> None:
         """Start the embedded server where it is ours, and connect. A second time does nothing."""
+        refuse_fork(self._opened_in)
         if self._container is not None:
             return
+        self._opened_in, self.instance_id = os.getpid(), new_instance_id()
         try:
             if not self.settings.store.redis_url.get_secret_value():
                 self._embedded = EmbeddedValkey(
@@ -85,12 +93,17 @@ class Program:
             await check_layout(self._store)
             self._watch = StoreWatch(self._store, KEY_TYPES, self._begin_anew)
             self._container = self._compose(self._store)
+            self._inject(self._container)
+        except DataDirectoryInUse as error:
+            await self.close()
+            raise explain(error) from None
         except BaseException:
             await self.close()
             raise
 
     async def start(self) -> None:
         """Open, then start the services in order. A second time does nothing."""
+        refuse_fork(self._opened_in)
         if self._host is not None:
             return
         await self.open()
@@ -113,7 +126,9 @@ class Program:
             self._container.scheduling.engine().hurry()
 
     async def stop(self) -> None:
-        """Stop the services, last first, and close; twice is fine."""
+        """Stop the services, last first, and close; twice is fine. In a forked process it is nothing of its own."""
+        if is_forked(self._opened_in):
+            return
         host, self._host = self._host, None
         if host is not None:
             await host.stop()
@@ -121,6 +136,9 @@ class Program:
 
     async def close(self) -> None:
         """Disconnect and end the embedded server."""
+        if is_forked(self._opened_in):
+            return
+        self._bindings.release()
         if self.executes and self._container is not None:
             self.unsettled = self._container.scheduling.engine().unsettled
         self._container = None
@@ -132,6 +150,11 @@ class Program:
             await embedded.stop()
 
     @property
+    def is_open(self) -> bool:
+        """Whether it is connected."""
+        return self._container is not None
+
+    @property
     def container(self) -> RootContainer:
         """The container of the open program."""
         if self._container is None:
@@ -140,7 +163,10 @@ class Program:
 
     def check_jobs(self) -> None:
         """Check that the containers satisfy every job, without a store."""
-        self._compose(RedisStore("redis://127.0.0.1", self.settings.store.namespace))
+        try:
+            self._inject(self._compose(RedisStore("redis://127.0.0.1", self.settings.store.namespace)))
+        finally:
+            self._bindings.release()
 
     def services(self) -> Services:
         """Return what the routes use."""
@@ -152,7 +178,7 @@ class Program:
             runs=container.scheduling.runs(),
             instances=container.scheduling.instances(),
             registry=self.registry,
-            health=Health(self._checks()),
+            health=Health(self._components().checks()),
             workers=container.monitoring.registry(),
             monitoring=container.monitoring.monitoring(),
             alerts=container.monitoring.alert_list(),
@@ -179,22 +205,27 @@ class Program:
             is_only_machine=self._embedded is not None,
             schedule_alone=providers.Object(self._schedule_alone),
         )
-        injector = ContainerInjector([container, *self._user_containers])
-        if self.executes:
-            injector.check(self.registry.definitions.values())
+        injector = ContainerInjector([container, *self._user_containers], self._resources.all)
         container.injector.override(providers.Object(injector))
         return container
+
+    def _inject(self, container: RootContainer) -> None:
+        """Give the user's containers what they want of this program, and check that jobs get what they want of them."""
+        scheduling = container.scheduling
+        ours = {BackgroundTasksBus: scheduling.bus, BackgroundTaskScheduler: scheduling.scheduler}
+        self._bindings.bind({**ours, EventBus: container.monitoring.bus})
+        if self.executes:
+            container.injector().check(self.registry.definitions.values())
 
     def _services(self) -> list[HostedService]:
         container = self.container
         assert self._watch is not None  # noqa: S101 - the program is open
-        services: list[HostedService] = [self._watch, container.events(), container.scheduling.scheduler()]
-        if self.executes:
-            monitoring = container.monitoring
-            services += [monitoring.sender(), monitoring.handler(), monitoring.seed()]
-        else:
-            services.append(container.scheduling.announcer())
-        return services
+        services: list[HostedService] = [self._watch, container.events()]
+        if not self.executes:
+            return [*services, container.scheduling.scheduler(), container.scheduling.announcer()]
+        monitoring = container.monitoring
+        services += [self._resources, container.scheduling.scheduler()]
+        return [*services, monitoring.sender(), monitoring.handler(), monitoring.seed()]
 
     async def _begin_anew(self) -> None:
         """Write into a store that has lost its data what the program itself needs there."""
@@ -215,63 +246,5 @@ class Program:
         finally:
             await store.close()
 
-    def _checks(self) -> list[Check]:
-        checks = [Check("store", self._check_store), Check("events", self._check_events, HealthStatus.DEGRADED)]
-        if self._embedded is not None:
-            checks.append(Check("embedded_valkey", self._check_embedded))
-        if self.executes:
-            checks.append(Check("scheduler", self._check_scheduler))
-        return checks
-
-    async def _check_store(self) -> Finding:
-        clock, watch = ClockOffset(), Stopwatch()
-        with store_errors():
-            now = await self.container.store().command.time()
-        took_s, ended = watch.read()
-        clock.note(took_s, ended, now)
-        ahead_s = clock.seconds or 0.0
-        wrong = f"this host's clock is {ahead_s:+.1f} s off the store's" if abs(ahead_s) > CLOCK_WRONG_S else ""
-        known = self._watch.condition if self._watch else StoreCondition()
-        return Finding(
-            HealthStatus.DEGRADED if known.troubles else HealthStatus.OK,
-            "; ".join(filter(None, [*known.troubles, wrong])),
-            {
-                "answered_in_s": round(took_s, 4),
-                "clock_offset_s": ahead_s,
-                "durability": self.settings.store.durability,
-                **known.facts,
-            },
-        )
-
-    async def _check_events(self) -> Finding:
-        troubles = self.container.events().troubles
-        if troubles:
-            detail = "; ".join(f"{reader}: {what}" for reader, what in troubles.items())
-            return Finding(HealthStatus.DEGRADED, detail)
-        return Finding()
-
-    async def _check_embedded(self) -> Finding:
-        state = self._embedded.state if self._embedded else "stopped"
-        return Finding(
-            HealthStatus.OK if state == "running" else HealthStatus.DOWN, "" if state == "running" else state
-        )
-
-    async def _check_scheduler(self) -> Finding:
-        condition = self.container.scheduling.engine().condition()
-        facts = {
-            "executing": condition.executing,
-            "free_slots": condition.free_slots,
-            "abandoned_bodies": condition.abandoned_bodies,
-            "ticked_s_ago": condition.ticked_s_ago,
-        }
-        if not condition.running:
-            return Finding(HealthStatus.DOWN, "it is not started, or it is stopping", facts)
-        if condition.blocked is not None:
-            detail = f"{condition.blocked.by} blocks the event loop for {condition.blocked.lasted_s:.1f} s now"
-            return Finding(HealthStatus.DEGRADED, detail, facts)
-        if (past := condition.was_blocked) is not None and time.time() - past.began < BLOCKAGE_SHOWN_S:
-            detail = f"{past.by} blocked the event loop for {past.lasted_s:.1f} s; make it async, or a plain def"
-            return Finding(HealthStatus.DEGRADED, detail, facts)
-        if condition.ticked_s_ago is not None and condition.ticked_s_ago > TICK_LATE_S:
-            return Finding(HealthStatus.DOWN, f"its last pass was {condition.ticked_s_ago:.0f} s ago", facts)
-        return Finding(facts=facts)
+    def _components(self) -> Components:
+        return Components(self.container, self._watch, self._embedded, self.settings.store.durability, self.executes)

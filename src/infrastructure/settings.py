@@ -256,13 +256,16 @@ class Settings(Section):
     telemetry: TelemetrySettings = TelemetrySettings()
 
 
-def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    path: Path | None = None, environ: Mapping[str, str] | None = None, inline: Mapping[str, Any] | None = None
+) -> Settings:
     """Read, merge and check all settings; raise one ``InvalidSettings`` with everything that is wrong.
 
     The file is ``path``, else what ``ROUNDSMAN_CONFIG`` names, else ``settings.toml`` in the working directory if there
-    is one. ``ROUNDSMAN_SECTION__KEY`` in ``environ`` (default: the process's) wins over the file.
+    is one. ``ROUNDSMAN_SECTION__KEY`` in ``environ`` (default: the process's) wins over the file. ``inline`` are tables
+    that an application gives in code: both win over them, and no file is read that was not named.
     """
-    sources = read_sources(path, os.environ if environ is None else environ, list(_keys(Settings)))
+    sources = read_sources(path, os.environ if environ is None else environ, list(_keys(Settings)), inline)
     problems = sources.problems
     try:
         settings = Settings.model_validate(sources.values)

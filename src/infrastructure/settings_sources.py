@@ -13,6 +13,8 @@ CONFIG_VARIABLE = "ROUNDSMAN_CONFIG"
 OTHER_VARIABLES = (CONFIG_VARIABLE, "ROUNDSMAN_URL", "ROUNDSMAN_API_KEY")
 """Known, and not settings: the path of the file, and what the command line needs to reach a running program."""
 DEFAULT_FILE = Path("settings.toml")
+INLINE = "Roundsman(settings=…)"
+"""Where an application that embeds the program writes settings, instead of in a file."""
 
 KeyPath = tuple[str, ...]
 
@@ -39,6 +41,7 @@ class Sources:
     origins: dict[KeyPath, str] = field(default_factory=dict)
     """Keys that the environment has set -> the variable."""
     file: Path | None = None
+    is_inline: bool = False
     problems: list[str] = field(default_factory=list)
 
     def origin(self, path: KeyPath) -> str:
@@ -47,14 +50,20 @@ class Sources:
             if variable := self.origins.get(path[:length]):
                 return variable
         below = [variable for key, variable in self.origins.items() if key[: len(path)] == path]
-        return " and ".join([*([str(self.file)] if self.file else []), *below])
+        return " and ".join([*([INLINE] if self.is_inline else []), *([str(self.file)] if self.file else []), *below])
 
 
-def read_sources(file: Path | None, environ: Mapping[str, str], keys: list[Key]) -> Sources:
-    """Read the file that was named, or a ``settings.toml`` where the program runs; then the environment."""
-    sources = Sources()
+def read_sources(
+    file: Path | None, environ: Mapping[str, str], keys: list[Key], inline: Mapping[str, Any] | None = None
+) -> Sources:
+    """Read the file that was named, or a ``settings.toml`` where the program runs; then the environment.
+
+    With ``inline``, settings as the file has them, only a file that was named is read, and it wins over them.
+    """
+    sources = Sources(is_inline=inline is not None)
+    _lay(inline or {}, sources.values)
     named = file or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
-    if named is not None or DEFAULT_FILE.exists():
+    if named is not None or (inline is None and DEFAULT_FILE.exists()):
         sources.file = named or DEFAULT_FILE
         _read_file(sources.file, sources)
     _read_environ(environ, keys, sources)
@@ -63,7 +72,7 @@ def read_sources(file: Path | None, environ: Mapping[str, str], keys: list[Key])
 
 def _read_file(file: Path, sources: Sources) -> None:
     try:
-        sources.values = tomllib.loads(file.read_text(encoding="utf-8"))
+        _lay(tomllib.loads(file.read_text(encoding="utf-8")), sources.values)
     except tomllib.TOMLDecodeError as error:
         sources.problems.append(f"{file} is not valid TOML: {error}")
     except UnicodeDecodeError as error:
@@ -93,6 +102,24 @@ def _read_environ(environ: Mapping[str, str], keys: list[Key], sources: Sources)
         sources.origins[key.path] = variable
 
 
+def _lay(table: Mapping[str, Any], values: dict[str, Any]) -> None:
+    """Put each key of a table at its place, over what is there: a secret also over the file for it, and vice versa."""
+    for name in [name for name in values if _twin(name) in table and name not in table]:
+        del values[name]
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            below = values.get(name)
+            values[name] = dict(below) if isinstance(below, Mapping) else {}
+            _lay(value, values[name])
+        else:
+            values[name] = value
+
+
+def _twin(name: str) -> str:
+    """Return the key of the file for a secret, or of the secret for a file."""
+    return name.removesuffix("_file") if name.endswith("_file") else f"{name}_file"
+
+
 def _set(values: dict[str, Any], path: KeyPath, value: object) -> None:
     """Put ``value`` at ``path``, displacing a secret by the file for it and the other way round."""
     *sections, name = path
@@ -101,7 +128,7 @@ def _set(values: dict[str, Any], path: KeyPath, value: object) -> None:
         if not isinstance(inner, dict):
             return  # the file has something else there, which validation will name
         values = inner
-    values.pop(name.removesuffix("_file") if name.endswith("_file") else f"{name}_file", None)
+    values.pop(_twin(name), None)
     values[name] = value
 
 

@@ -54,7 +54,7 @@ async def test_a_start_that_fails_in_the_middle_leaves_nothing(tmp_path: Path) -
     """Two programs of one process: the second finds the directory taken, and the first works on."""
     first, second = Program(settings_in(tmp_path)), Program(settings_in(tmp_path))
     await first.start()
-    with pytest.raises(RoundsmanError, match="is in use by process"):
+    with pytest.raises(RoundsmanError, match="Another program in this very process has the data directory"):
         await second.start()
     await second.stop()
     assert (await first.services().health.look()).status == "ok"

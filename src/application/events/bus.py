@@ -1,7 +1,7 @@
 """The event bus as its users see it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from domain.events.event import Event, Gap
 from domain.events.parked import ParkedEvent
@@ -25,6 +25,7 @@ class Subscription(Protocol):
         ...
 
 
+@runtime_checkable  # containers check what they are given
 class EventBus(Protocol):
     """Carry JSON facts between all instances that share the store.
 

@@ -31,8 +31,10 @@ class ContainerInjector:
     Everything else is left alone. Overrides hold from the next run on.
     """
 
-    def __init__(self, roots: Iterable[containers.Container]) -> None:
+    def __init__(self, roots: Iterable[containers.Container], awaited: Iterable[Any] = ()) -> None:
+        """``awaited`` are async providers for which somebody gives the thing itself before the first run."""
         self._named = [named for root in roots for named in walk(root)]
+        self._awaited = {id(provider) for provider in awaited}
         self._plans: dict[type, Plan] = {}
 
     def check(self, definitions: Iterable[JobDefinition]) -> None:
@@ -76,7 +78,7 @@ class ContainerInjector:
             if is_unbound(provider):
                 why = f"'{field}' needs {self._name(provider)}, for which nothing was given"
                 raise JobDefinitionError(job=definition.name, why=why)
-            if is_async(provider):
+            if is_async(provider) and id(provider) not in self._awaited:
                 raise _asynchronous(definition, field, self._name(provider))
 
     def _find(self, definition: JobDefinition, field: str, spec: DependencySpec) -> Any:
@@ -134,8 +136,9 @@ def _contradicts(named: Named, wanted: Any) -> bool:
 
 def _asynchronous(definition: JobDefinition, field: str, provider: str) -> JobDefinitionError:
     why = (
-        f"'{field}' needs {provider}, which is async; open such things when the program starts, and give them to a "
-        "Dependency"
+        f"'{field}' needs {provider}, which is async, and a job gets plain things. Make it a Resource of a container "
+        "in background_jobs.containers, which is opened at the start; in an application of your own open it in the "
+        "lifespan and give it to a Dependency"
     )
     return JobDefinitionError(job=definition.name, why=why)
 

@@ -41,9 +41,11 @@ class Door:
             self._check_origin(headers)
         identity = self._keyring.identify(headers.get("authorization"))
         act_as(identity)
-        # The base path is known to work with proxies that keep it in the URL and with those that take it away.
+        # The base path is known to work with proxies that keep it in the URL and with those that take it away. Without
+        # one it is where an application of somebody else's has mounted this one.
+        root_path = self._base_path or scope.get("root_path", "")
         state = {**scope.get("state", {}), "identity": identity}
-        await self._app({**scope, "root_path": self._base_path, "state": state}, receive, send)
+        await self._app({**scope, "root_path": root_path, "state": state}, receive, send)
 
     def _check_client(self, scope: Scope) -> None:
         client = scope.get("client")

@@ -130,7 +130,7 @@ async def test_an_async_provider_is_refused_at_start_with_the_better_way(provide
 
     for hint in (Injected[Clock], Injected[Parrot]):
         with pytest.raises(
-            JobDefinitionError, match=r"'wanted' needs Async\.clock, which is async; open .* Dependency"
+            JobDefinitionError, match=r"'wanted' needs Async\.clock, which is async, .* Resource .* Dependency"
         ):
             ContainerInjector([Async()]).check([job(hint)])
 

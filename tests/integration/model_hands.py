@@ -235,7 +235,7 @@ class ModelHand:
 
     def claim(self, limit: int, takeovers: int) -> tuple[int, list[Claim]]:
         """Return the store's time and what was claimed."""
-        now, _, _, rows = self._call("claim", LEASE_MS, limit, takeovers, *self.lanes)
+        now, _, _, rows, _ = self._call("claim", LEASE_MS, limit, takeovers, *self.lanes)
         return int(now), [
             Claim(spec=join_spec(tag, rest), data=data, lane=lane, attempt=attempt, retries=retries, token=token)
             for tag, rest, data, lane, attempt, retries, token in rows

@@ -49,6 +49,8 @@ class EngineFigures:
     passes: int
     taken: int
     """Schedules that its passes took."""
+    taken_over: int
+    """Runs of owners whose leases had lapsed."""
     renewed: int
     """Renewals, each of all leases at once."""
     renewals_failed: int
@@ -197,6 +199,7 @@ class Engine:
         return EngineFigures(
             passes=tick.passes,
             taken=tick.taken,
+            taken_over=tick.taken_over,
             renewed=renewal.renewed,
             renewals_failed=renewal.failed,
             stalls=renewal.watch.stalls,

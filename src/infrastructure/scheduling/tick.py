@@ -91,8 +91,8 @@ class Tick:
         self._next_claim = 0.0
         self.runs_expected = True
         """Whether somebody said that runs are ready; any thread may say so."""
-        self.taken = self.passes = self.losses = 0
-        """Schedules taken, whole passes, and times the store was lost, since the start."""
+        self.taken = self.taken_over = self.passes = self.losses = 0
+        """Schedules taken, runs taken over, whole passes, and times the store was lost, since the start."""
         self.ticked = time.monotonic()
         """When the last whole pass ended, by this machine's monotonic clock."""
         self.claims_left = False
@@ -257,11 +257,12 @@ class Tick:
             return LONGEST_WAIT_S
         pace = self._pace
         lanes = self._registry.lanes
-        now, next_look, left, rows = self._call(
+        now, next_look, left, rows, taken_over = self._call(
             self._claim, [self._in_time(pace.lease_ms), min(slots, pace.batch), pace.takeover_limit, *lanes]
         )
         claims = [claim for row in rows if (claim := _claim(row)) is not None]
         self._begin(claims)
+        self.taken_over += taken_over
         self.claims_left = left > 0
         if left and self._runner.free_slots:
             return 0.0

@@ -1,10 +1,11 @@
 -- claim: take over lapsed runs and take ready ones, oldest first, at most as many as there are free slots.
 -- ARGV: instance, lease_ms[@deadline], limit, takeover_limit, lane...
--- Reply: { now, next look at `later` or '', runs still ready, { tag, spec, data, lane, attempt, retries, token } ... }
+-- Reply: { now, next look at `later` or '', runs still ready, { tag, spec, data, lane, attempt, retries, token } ...,
+--   how many of them were taken over }
 local lease, limit, takeover_limit = unless_late(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-if not lease then return { NOW_TEXT, '', 0, {} } end
+if not lease then return { NOW_TEXT, '', 0, {}, 0 } end
 local quiet_until = beat(lease)
-local claimed, left = {}, 0
+local claimed, left, taken_over = {}, 0, 0
 
 local later = PREFIX .. 'later'
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', later, '-inf', NOW_TEXT, 'LIMIT', 0, 1000)) do
@@ -46,6 +47,7 @@ local function take_over(id, lane)
     park(run, 'it has outlived ' .. takeovers .. ' owners, the last was ' .. (run.owner or '?'), ',"attempts":' .. story)
   else
     own(run)
+    taken_over = taken_over + 1
   end
 end
 
@@ -84,4 +86,4 @@ for i = 1, math.min(free, #candidates) do
   local run = load(id)
   if run and run.status == 'queued' then own(run) end
 end
-return { NOW_TEXT, first[2] and int(tonumber(first[2])) or '', left, claimed }
+return { NOW_TEXT, first[2] and int(tonumber(first[2])) or '', left, claimed, taken_over }

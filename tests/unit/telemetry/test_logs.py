@@ -1,36 +1,14 @@
 """What the program writes to stderr."""
 
-import json
 import logging
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
 from infrastructure.telemetry.logs import QUIET, set_up_logging
+from unit.telemetry.log_kit import Said, objects
 
 log = logging.getLogger("application.telemetry_test")
-
-
-Said = Callable[[], list[str]]
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Said]:
-    """Return the lines on stderr so far, and put logging back as it was: it belongs to the test runner."""
-    root, loggers = logging.getLogger(), [logging.getLogger(name) for name in QUIET]
-    handlers, levels = root.handlers[:], [(logger, logger.level) for logger in (root, *loggers)]
-    root.handlers = []
-    yield lambda: capsys.readouterr().err.splitlines()
-    root.handlers = handlers
-    for logger, level in levels:
-        logger.setLevel(level)
-
-
-def objects(said: Said) -> list[dict[str, Any]]:
-    """Return the lines as what they are: one JSON object each."""
-    return [json.loads(line) for line in said()]
 
 
 def test_for_people_a_line_has_time_level_logger_and_message(said: Said) -> None:

@@ -1,0 +1,5 @@
+"""Fixtures for the tests of telemetry."""
+
+from unit.telemetry.log_kit import said
+
+__all__ = ["said"]

@@ -11,6 +11,7 @@ import httpx2
 from dependency_injector import providers
 from fastapi import FastAPI
 
+from application.audit.writing import AuditRetention, AuditWriter
 from application.monitoring.jobs import WorkerMetricsCollectionJob
 from application.monitoring.providers import MetricsProviders
 from application.runs.registry import JobRegistry
@@ -20,6 +21,7 @@ from application.scheduling import (
     RecurrentBackgroundJob,
     backgroundjob,
 )
+from infrastructure.audit.log import RedisAuditLog
 from infrastructure.events.bus import RedisEventBus
 from infrastructure.events.options import EventBusOptions
 from infrastructure.monitoring.container import MonitoringContainer
@@ -77,6 +79,7 @@ class Instance:
         self.store = RedisStore(url, namespace)
         self.schedules = RedisJobStore(self.store, "i1", retention)
         self.runs = RedisRunStore(self.store, "i1", retention)
+        self.write_down = AuditWriter("i1", AuditRetention())
         self.events = RedisEventBus(self.store.command, self.store.blocking, self.store.key, "i1", options)
         self.container = self._monitoring()
         injector = ContainerInjector([self.container, LedgerContainer(ledger=self.ledger)])
@@ -84,7 +87,12 @@ class Instance:
             self.store, "i1", self.registry, injector, pace=Pace(lease_ms=2_000), retention=retention, grace_s=5.0
         )
         self.scheduler = BackgroundTaskScheduler(
-            self.registry, self.schedules, self.runs, engine=self.engine if executes else None, actor=actor
+            self.registry,
+            self.schedules,
+            self.runs,
+            engine=self.engine if executes else None,
+            actor=actor,
+            write_down=self.write_down,
         )
         self.engine.park = self.scheduler.park
         self.bus = BackgroundTasksBus(self.scheduler)
@@ -99,6 +107,7 @@ class Instance:
             instance_id=providers.Object("i1"),
             events=providers.Object(self.events),
             schedules=providers.Object(self.schedules),
+            write_down=providers.Object(self.write_down),
         )
         container.metrics_providers.override(providers.Object(MetricsProviders([self.provider])))
         return container
@@ -125,6 +134,7 @@ class Instance:
             workers=self.container.registry(),
             monitoring=self.container.monitoring(),
             alerts=self.container.alert_list(),
+            audit=RedisAuditLog(self.store),
         )
 
 

@@ -30,6 +30,7 @@ KEY_TYPES: Mapping[str, str] = {
     "strays:": "set",
     "sweep": "hash",
     "batch:": "string",
+    "audit:": "stream",
     "ev:": "stream",
     "mon:workers": "hash",
     "mon:worker_ids": "zset",

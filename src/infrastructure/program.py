@@ -182,6 +182,7 @@ class Program:
             workers=container.monitoring.registry(),
             monitoring=container.monitoring.monitoring(),
             alerts=container.monitoring.alert_list(),
+            audit=container.audit.log(),
         )
 
     def _new_store(self) -> RedisStore:

@@ -41,6 +41,8 @@ class AuditWriter:
         facts: dict[str, Any] = {"via": actor.via}
         if actor.client is not None and actor.client != actor.name:
             facts["client"] = actor.client
+        if actor.run_id is not None:
+            facts["run_id"] = actor.run_id
         if deed.reason:
             facts["reason"] = self._differences.without_secrets(deed.reason[:LONGEST_REASON])
         if deed.facts:
@@ -56,7 +58,7 @@ class AuditWriter:
         known = asking() or Actor(self._instance, "program")
         if deed.by in (None, "", PROGRAM):
             return known
-        return Actor(_named(str(deed.by)), known.via, known.client)
+        return Actor(_named(str(deed.by)), known.via, known.client, known.run_id)
 
 
 def _named(text: str) -> str:

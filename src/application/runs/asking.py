@@ -12,11 +12,15 @@ Via = Literal["api", "cli", "program", "job"]
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Somebody who asks. ``client`` is what a remote caller says of itself, as ``ann@laptop``: nobody checked it."""
+    """Somebody who asks. ``client`` is what a remote caller says of itself, as ``ann@laptop``: nobody checked it.
+
+    ``run_id`` is the run whose body asks.
+    """
 
     name: str
     via: Via
     client: str | None = None
+    run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

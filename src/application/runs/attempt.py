@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from application.runs.asking import Actor, asked_by
 from application.runs.context import JobContext, StopSign
 from application.runs.injection import Injector
 from application.runs.observer import UNOBSERVED, RunObserver
@@ -72,6 +73,10 @@ class Attempts:
         return succeeded(claim, definition, result) if raised is None else failure(claim, raised, raised)
 
     async def _run(self, job: BackgroundJob, definition: JobDefinition, ctx: JobContext) -> Any:
+        with asked_by(Actor(ctx.job_id, "job", run_id=ctx.run_id)):
+            return await self._call(job, definition, ctx)
+
+    async def _call(self, job: BackgroundJob, definition: JobDefinition, ctx: JobContext) -> Any:
         body: Callable[..., Any] = getattr(job, definition.body)
         args = (ctx,) if definition.takes == "positional" else ()
         kwargs = {"ctx": ctx} if definition.takes == "keyword" else {}

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 from infrastructure.cli.address import Address
 from infrastructure.cli.answers import Answer, read_answer
@@ -169,12 +170,25 @@ class ApiClient:
         self._skew = skew if abs(skew) > CLOCK_TOLERANCE else timedelta()
 
 
+def user_agent() -> str:
+    """Return how the command line names itself: with who uses it, for the audit. Nobody checks that."""
+    import getpass
+    import platform
+    from importlib.metadata import version
+
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container may run as a number without a name
+        user = str(os.getuid()) if hasattr(os, "getuid") else "somebody"
+    return f"roundsman/{version('roundsman')} ({quote(f'{user}@{platform.node()}'[:100], safe='@')[:150]})"
+
+
 def _http_client(address: Address, key: str | None, timeout_s: float) -> "httpx2.Client":
     import ssl
 
     import httpx2
 
-    headers = {"Accept": "application/json"}
+    headers = {"Accept": "application/json", "User-Agent": user_agent()}
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
     timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S))

@@ -4,12 +4,13 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
+from application.runs.asking import Actor, ask_as, asking
 from domain.errors import RoundsmanError
 from infrastructure.settings import ApiKey, Role
 from infrastructure.web.errors import KeyRefused, NotAuthenticated, RoleTooLow
@@ -18,10 +19,12 @@ RANK: dict[Role, int] = {"viewer": 1, "operator": 2, "admin": 3}
 NAMES: dict[Role, str] = {"viewer": "a viewer", "operator": "an operator", "admin": "an admin"}
 BEARER = re.compile(r"bearer +([!-~]{1,1000}) *", re.IGNORECASE)
 
+LONGEST_CLIENT = 100
 ANYBODY = "api"
 """What the caller is called where no keys are configured."""
 
-_actor: ContextVar[str] = ContextVar("actor", default="program")
+CLI = re.compile(r"roundsman/\S{1,50} \(([!-~]{1,150})\)")
+"""How the command line names itself and its user in ``User-Agent``."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,24 @@ class Keyring:
 
 def actor() -> str:
     """Return who caused what happens now: the name of the key of this request, or ``program`` outside of requests."""
-    return _actor.get()
+    known = asking()
+    return "program" if known is None else known.name
 
 
-def act_as(identity: Identity) -> None:
-    """Let ``actor`` return this caller for the rest of the current task."""
-    _actor.set(identity.name if isinstance(identity, Caller) else "nobody")
+def act_as(identity: Identity, user_agent: str = "") -> None:
+    """Let ``actor`` return this caller for the rest of the current task.
+
+    Where no keys are configured, somebody at the command line goes by the name that it gives: who can reach this
+    server may do everything anyway. Where there are keys, that name is noted beside the key's.
+    """
+    name = identity.name if isinstance(identity, Caller) else "nobody"
+    found = CLI.fullmatch(user_agent)
+    if found is None:
+        ask_as(Actor(name, "api"))
+    else:
+        said = unquote(found[1], errors="replace")[:LONGEST_CLIENT]
+        client = "".join(character if character.isprintable() else "?" for character in said)
+        ask_as(Actor(client if name == ANYBODY else name, "cli", client))
 
 
 def identity_of(request: Request) -> Identity:

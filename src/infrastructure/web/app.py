@@ -15,7 +15,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from infrastructure.settings import ServerSettings
-from infrastructure.web import alerts, docs_page, events, instances, monitoring, openapi, probes, schedules, workers
+from infrastructure.web import (
+    alerts,
+    audit,
+    docs_page,
+    events,
+    instances,
+    monitoring,
+    openapi,
+    probes,
+    schedules,
+    workers,
+)
 from infrastructure.web.bodies import Bodies
 from infrastructure.web.door import Door, ResponseHeaders
 from infrastructure.web.parameters import refuse_unknown_parameters
@@ -29,6 +40,7 @@ FEATURES: tuple[APIRouter, ...] = (
     alerts.router,
     instances.router,
     events.router,
+    audit.router,
 )
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]

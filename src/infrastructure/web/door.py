@@ -40,7 +40,7 @@ class Door:
         if scope["method"] in CHANGING:
             self._check_origin(headers)
         identity = self._keyring.identify(headers.get("authorization"))
-        act_as(identity)
+        act_as(identity, headers.get("user-agent", ""))
         # The base path is known to work with proxies that keep it in the URL and with those that take it away. Without
         # one it is where an application of somebody else's has mounted this one.
         root_path = self._base_path or scope.get("root_path", "")

@@ -47,6 +47,7 @@ TAGS = [
     {"name": "monitoring", "description": "Watching a worker: a schedule that collects its metrics."},
     {"name": "alerts", "description": "What is wrong with the workers now, and was."},
     {"name": "instances", "description": "The processes of the program that share the store."},
+    {"name": "audit", "description": "Who asked for what, and when."},
     {"name": "events", "description": "What happens, as it happens."},
     {"name": "health", "description": "How the program itself is doing."},
 ]

@@ -13,6 +13,7 @@ from application.monitoring.scheduler import WorkerMonitoringScheduler
 from application.runs.registry import JobRegistry
 from application.runs.store import RunStore
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
+from infrastructure.audit.log import RedisAuditLog
 from infrastructure.runs.instances import RedisInstances
 from infrastructure.web.health import Health
 
@@ -31,6 +32,7 @@ class Services:
     workers: WorkerRegistry
     monitoring: WorkerMonitoringScheduler
     alerts: AlertList
+    audit: RedisAuditLog
 
 
 def services_of(request: Request) -> Services:

@@ -82,3 +82,45 @@ def test_a_rolling_deploy_to_a_newer_version_parks_nothing_and_loses_no_schedule
         assert fleet.end(older[0]) == 0
         fleet.wait(lambda: {phase for phase, _ in phases(fleet, "s")} == {"older", "newer by 7"}, "the newer ones")
         assert api.get("/schedules?state=parked")["items"] == []
+
+
+def test_a_deploy_forth_and_back_where_the_newer_program_upgrades(fleet: Fleet) -> None:
+    older = start(fleet, "older", "scheduler")
+    with ApiOf(fleet, start(fleet, "older", "api")) as api:
+        api.call("POST", "/schedules", 201, count("s"))
+        fleet.wait(lambda: phases(fleet, "s") == {("older", older.pid)}, "the older one to run it")
+        newer = start(fleet, "upgrading", "scheduler")
+        fleet.wait(lambda: ("newer by 1", newer.pid) in phases(fleet, "s"), "the newer one to run it too")
+        assert fleet.end(older) == 0
+        seen = len(fleet.lines())
+        fleet.wait(lambda: len(fleet.lines()) > seen + 5, "the newer one alone")
+        assert {line.phase for line in fleet.lines()[seen:]} == {"newer by 1"}
+        assert api.get("/schedules/s")["version"] == 1, "it is stored as it was"
+        again = start(fleet, "older", "scheduler")
+        fleet.wait(lambda: ("older", again.pid) in phases(fleet, "s"), "the older one to run it again")
+        assert fleet.end(newer) == 0
+        seen = len(fleet.lines())
+        fleet.wait(lambda: len(fleet.lines()) > seen + 5, "the older one alone")
+        assert {line.phase for line in fleet.lines()[seen:]} == {"older"}
+        assert api.get("/schedules?state=parked")["items"] == []
+        run_ids = [line.run_id for line in fleet.lines()]
+        assert len(set(run_ids)) == len(run_ids), "no fire ran twice"
+    assert "Traceback" not in fleet.logs()
+
+
+def test_what_a_killed_older_process_was_executing_is_taken_over_upgraded(fleet: Fleet) -> None:
+    older = start(fleet, "older", "scheduler")
+    with ApiOf(fleet, start(fleet, "upgrading", "api")) as new_api, ApiOf(fleet, start(fleet, "older", "api")) as api:
+        trigger = {"cron": "0 0 29 2 *"}
+        api.call("POST", "/schedules", 201, {"id": "s", "name": "CountSlowly", "trigger": trigger})
+        new_api.call("POST", "/schedules/s/run", 202)
+        fleet.wait(lambda: phases(fleet, "s") == {("older", older.pid)}, "the older one to begin")
+        newer = start(fleet, "upgrading", "scheduler")
+        fleet.kill(older)
+        fleet.wait(lambda: ("newer by 1", newer.pid) in phases(fleet, "s"), "the newer one to take it over")
+        assert [line.attempt for line in fleet.lines()] == [1, 2]
+        new_api.call("PATCH", "/schedules/s", 200, {})
+        assert new_api.get("/schedules/s")["version"] == 2
+        assert new_api.get("/schedules/s")["data"] == {"step": 1}
+        refused = api.call("PATCH", "/schedules/s", 422, {"trigger": {"interval_s": 3}})
+        assert "'CountSlowly' has version 2; this program knows version 1" in refused["detail"]

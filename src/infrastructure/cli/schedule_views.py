@@ -30,6 +30,7 @@ def schedule_facts(schedule: Row, now: datetime) -> list[tuple[str, object]]:
         ("Id", schedule.get("id")),
         ("Job", schedule.get("name")),
         ("Data", schedule.get("data")),
+        ("Data version", schedule.get("version")),
         ("When", describe_trigger(schedule.get("trigger"))),
         ("Policy", _pairs(schedule.get("policy"))),
         ("Status", schedule.get("status")),

@@ -20,6 +20,7 @@ RUN_ID = "nightly-report@19aaa2f8cc00b51.1795500000000"
 COUNTS = {"fired": 12, "skipped": 1, "missed": 0, "succeeded": 11, "failed": 1, "cancelled": 0, "retried": 2, "lost": 0}
 SCHEDULE: dict[str, Any] = {
     **REQUEST,
+    "version": 1,
     "policy": {**POLICY, "start": None, "end": None, "max_retries": None},
     "status": "active",
     "generation": 3,
@@ -81,6 +82,10 @@ class ScheduleView(BaseModel):
     id: str
     name: str = Field(description="The background job that it runs.")
     data: dict[str, Any] | None = Field(description=f"The job's data. {UNREADABLE}")
+    version: int | None = Field(
+        description="Version of the data. One below that of the job's class is upgraded each time it is loaded; an "
+        f"empty change stores it in the present version. {UNREADABLE}"
+    )
     trigger: IntervalView | CronView | None = Field(description=f"When it fires. {UNREADABLE}")
     policy: SchedulePolicy | None = Field(description=f"What happens around the trigger. {UNREADABLE}")
     status: ScheduleStatus
@@ -111,6 +116,7 @@ class ScheduleView(BaseModel):
         return cls(
             **{name: getattr(info, name) for name in cls.model_fields.keys() & ScheduleInfo.model_fields.keys()},
             data=descriptor.data if descriptor else None,
+            version=descriptor.version if descriptor else None,
             trigger=_trigger(descriptor) if descriptor else None,
             policy=descriptor.policy if descriptor else None,
             next_run_time=next_run_time(info),

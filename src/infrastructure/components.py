@@ -1,6 +1,7 @@
 """How the components of the program stand: what each of its health checks asks, and what it makes of the answer."""
 
 import time
+from dataclasses import asdict
 
 from infrastructure.container import RootContainer
 from infrastructure.redis.connection import store_errors
@@ -41,6 +42,7 @@ class Components:
             checks.append(Check("embedded_valkey", self._check_embedded))
         if self._executes:
             checks.append(Check("scheduler", self._check_scheduler))
+            checks.append(Check("sender", self._check_sender, HealthStatus.DEGRADED))
         return checks
 
     async def _check_store(self) -> Finding:
@@ -75,6 +77,12 @@ class Components:
         return Finding(
             HealthStatus.OK if state == "running" else HealthStatus.DOWN, "" if state == "running" else state
         )
+
+    async def _check_sender(self) -> Finding:
+        sender = self._container.monitoring.sender()
+        status = HealthStatus.OK if sender.trouble is None else HealthStatus.DEGRADED
+        detail = "" if sender.trouble is None else f"alerts do not go out: {sender.trouble}"
+        return Finding(status, detail, asdict(sender.counters))
 
     async def _check_scheduler(self) -> Finding:
         condition = self._container.scheduling.engine().condition()

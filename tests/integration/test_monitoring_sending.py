@@ -210,6 +210,15 @@ async def test_the_sender_outlives_a_store_that_is_away(monitor: Monitor, site: 
         await wait_until(lambda: sender.trouble is None, "the trouble to be over")
 
 
+async def test_a_channel_that_fails_is_a_trouble_until_something_goes_out_on_it(monitor: Monitor, site: Site) -> None:
+    site.channel.failures = 1
+    await put(monitor, message())
+    async with running(NotificationSender(outbox(monitor), [site.channel], poll_s=0.01)) as sender:
+        await wait_until(lambda: sender.trouble == "channel log: nobody answers", "the trouble to be noticed")
+        await wait_until(lambda: site.channel.sent, "the message")
+        await wait_until(lambda: sender.trouble is None, "the trouble to be over")
+
+
 async def test_stopping_lets_a_message_that_is_being_sent_arrive(monitor: Monitor) -> None:
     gate = asyncio.Event()
 
@@ -267,5 +276,5 @@ async def test_the_log_channel_writes_one_clear_line(
     await LogChannel().send(one)
     (line,) = caplog.records
     assert line.levelname == level
-    assert line.getMessage() == f"ALERT {kind.upper()} [{severity}] cpu on w1 {kind}: cpu_utilization 95.0 % (> 0.9)"
+    assert line.getMessage() == f"ALERT {kind.upper()} [{severity}] cpu on w1: cpu_utilization 95.0 % (> 0.9)"
     assert line.alert_key == one.key  # type: ignore[attr-defined]

@@ -64,6 +64,8 @@ class NotificationSender:
         self._poll_s = poll_s
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._failing: dict[str, str] = {}
+        """Channel -> why the last message did not go out on it."""
         self.counters = SenderCounters()
         self.trouble: str | None = None
         """What keeps messages from going out right now; None when all is well."""
@@ -113,7 +115,7 @@ class NotificationSender:
             self.trouble = f"{type(error).__name__}: {error}"
             log.exception("the notification sender failed and goes on")
         else:
-            self.trouble = None
+            self.trouble = "; ".join(f"channel {name}: {why}" for name, why in self._failing.items()) or None
             return tried
         return 0
 
@@ -125,6 +127,7 @@ class NotificationSender:
             await self._failed(sending, error)
         else:
             self.counters.sent += 1
+            self._failing.pop(sending.channel, None)
             await self._outbox.done(sending)
 
     def _channel(self, name: str) -> Channel:
@@ -135,7 +138,7 @@ class NotificationSender:
 
     async def _failed(self, sending: Sending, error: Exception) -> None:
         self.counters.failed += 1
-        why = str(error) or type(error).__name__
+        why = self._failing[sending.channel] = str(error) or type(error).__name__
         key = sending.notification.key
         if self._now() - sending.notification.at > GIVE_UP_AFTER:
             self.counters.given_up += 1

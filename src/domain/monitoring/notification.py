@@ -51,10 +51,16 @@ class Notification(BaseModel):
     @property
     def summary(self) -> str:
         """Say it in one line."""
-        return (
-            f"{self.rule_id} on {self.worker_id} {self.kind}: {describe_value(self.metric, self.value, self.subject)}"
-            f" ({self.reason})"
-        )
+        return f"{self.rule_id} on {self.worker_id} {self.kind}: {self._what}"
+
+    @property
+    def about(self) -> str:
+        """Say the same for who tells the kind himself."""
+        return f"{self.rule_id} on {self.worker_id}: {self._what}"
+
+    @property
+    def _what(self) -> str:
+        return f"{describe_value(self.metric, self.value, self.subject)} ({self.reason})"
 
 
 def describe_value(metric: str, value: float | None, subject: str | None) -> str:

@@ -23,6 +23,6 @@ class LogChannel(Channel):
             "ALERT %s [%s] %s",
             notification.kind.upper(),
             notification.severity,
-            notification.summary,
+            notification.about,
             extra={"alert_id": notification.alert_id, "alert_key": notification.key},
         )

@@ -189,7 +189,9 @@ class Program:
         url = self._embedded.url if self._embedded else self.settings.store.redis_url.get_secret_value()
         # The embedded server syncs before it answers; any other is asked whether it has.
         confirm_on_disk = self._wants_disk and self._embedded is None
-        return RedisStore(url, self.settings.store.namespace, confirm_on_disk=confirm_on_disk)
+        return RedisStore(
+            url, self.settings.store.namespace, confirm_on_disk=confirm_on_disk, access=self.settings.store.access
+        )
 
     @property
     def _wants_disk(self) -> bool:

@@ -6,14 +6,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_origin
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    SecretStr,
     StringConstraints,
     ValidationError,
     ValidationInfo,
@@ -23,13 +20,23 @@ from pydantic import (
 
 from domain.errors import RoundsmanError
 from domain.monitoring.rule import DEFAULT_RULES, AlertRule, check_rules
-from infrastructure.redis.url import check_namespace, check_url
+from infrastructure.redis.settings import StoreSettings
+from infrastructure.setting_kinds import (
+    Count,
+    Directory,
+    ModuleName,
+    ObjectName,
+    Seconds,
+    Section,
+    as_value_error,
+    no_bool,
+    secret_of,
+)
 from infrastructure.settings_problems import describe
 from infrastructure.settings_sources import Key, read_sources
 
 DAY_S = 86_400.0
 SHORTEST_RENEWAL_S = 0.1
-YEAR_S = 366 * DAY_S
 
 
 class InvalidSettings(RoundsmanError):
@@ -42,35 +49,7 @@ class InvalidSettings(RoundsmanError):
     status = 500
 
 
-def _no_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")  # noqa: TRY004 - pydantic collects ValueErrors
-    return value
-
-
-def _directory(value: object) -> object:
-    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-        raise ValueError("must be the path of a directory")
-    try:
-        return Path(value).expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"has no home directory for its ~: {error}") from error
-
-
 Role = Literal["viewer", "operator", "admin"]
-Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=10_000_000)]
-Seconds = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
-ModuleName = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
-ObjectName = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$")]
-Directory = Annotated[Path, BeforeValidator(_directory)]
-
-
-class Section(BaseModel):
-    """A table of settings: frozen, and without room for what nobody reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-    from_files: ClassVar[tuple[str, ...]] = ()
-    """Keys that name a file with a secret; resolved while validating, so that they are no fields."""
 
 
 class ApiKey(Section):
@@ -93,7 +72,7 @@ class ApiKey(Section):
         rest = {name: value for name, value in values.items() if name not in cls.from_files}
         if "key_sha256" in given:
             return rest
-        key = _secret_of(values, "key")
+        key = secret_of(values, "key")
         if not isinstance(key, str) or not re.fullmatch(r"[!-~]+", key):
             raise ValueError("the key must be visible ASCII characters without spaces, so that a header can carry it")
         return {**rest, "key_sha256": hashlib.sha256(key.encode()).hexdigest()}
@@ -104,7 +83,7 @@ class ServerSettings(Section):
 
     api_keys: tuple[ApiKey, ...] = ()
     host: str = "127.0.0.1"
-    port: Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=65_535)] = 8000
+    port: Annotated[int, BeforeValidator(no_bool), Field(ge=0, le=65_535)] = 8000
     base_path: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
     allowed_origins: tuple[Annotated[str, StringConstraints(pattern=r"^https?://[^/\s*]+$")], ...] = ()
 
@@ -132,40 +111,6 @@ class ServerSettings(Section):
         return host
 
 
-class StoreSettings(Section):
-    """Where the state lives."""
-
-    from_files = ("redis_url_file",)
-
-    redis_url: SecretStr = SecretStr("")
-    namespace: str = "roundsman"
-    durability: Literal["memory", "disk"] = "memory"
-    start_timeout_s: Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=3_600, allow_inf_nan=False)] = 30.0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _url_from_file(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or "redis_url_file" not in values:
-            return values
-        if "redis_url" in values:
-            raise ValueError("give one of redis_url and redis_url_file")
-        rest = {name: value for name, value in values.items() if name not in cls.from_files}
-        return {**rest, "redis_url": _secret_of(values, "redis_url")}
-
-    @field_validator("redis_url")
-    @classmethod
-    def _is_url(cls, url: SecretStr) -> SecretStr:
-        if url.get_secret_value():
-            _as_value_error(check_url, url.get_secret_value())
-        return url
-
-    @field_validator("namespace")
-    @classmethod
-    def _is_namespace(cls, namespace: str) -> str:
-        _as_value_error(check_namespace, namespace)
-        return namespace
-
-
 class BackgroundJobsSettings(Section):
     """What runs, how much of it at once, and how much of it is remembered."""
 
@@ -174,11 +119,11 @@ class BackgroundJobsSettings(Section):
     engine: Literal["asyncio"] = "asyncio"
     concurrency: Annotated[Count, Field(le=100_000)] = 500
     lease_s: Annotated[Seconds, Field(ge=1, le=300)] = 5.0
-    renewals_per_lease: Annotated[int, BeforeValidator(_no_bool), Field(ge=2, le=100)] = 4
+    renewals_per_lease: Annotated[int, BeforeValidator(no_bool), Field(ge=2, le=100)] = 4
     batch: Annotated[Count, Field(le=10_000)] = 1_000
-    takeover_limit: Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=1_000)] = 5
+    takeover_limit: Annotated[int, BeforeValidator(no_bool), Field(ge=0, le=1_000)] = 5
     default_timeout_s: Annotated[Seconds, Field(le=30 * DAY_S)] = 300.0
-    shutdown_grace_s: Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=3600, allow_inf_nan=False)] = 10.0
+    shutdown_grace_s: Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=3600, allow_inf_nan=False)] = 10.0
     runs_kept_per_schedule: Count = 20
     finished_jobs_kept: Count = 10_000
     finished_jobs_ttl_s: Seconds = DAY_S
@@ -208,7 +153,7 @@ class MonitoringSettings(Section):
 
     interval_s: Annotated[Seconds, Field(ge=0.1)] = 5.0
     local_worker: bool = True
-    samples_kept_h: Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=744, allow_inf_nan=False)] = 24.0
+    samples_kept_h: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=744, allow_inf_nan=False)] = 24.0
 
 
 class AlertsSettings(Section):
@@ -219,7 +164,7 @@ class AlertsSettings(Section):
     @field_validator("rules")
     @classmethod
     def _no_doubles(cls, rules: tuple[AlertRule, ...]) -> tuple[AlertRule, ...]:
-        _as_value_error(check_rules, rules)
+        as_value_error(check_rules, rules)
         return rules
 
 
@@ -227,7 +172,7 @@ class AuditSettings(Section):
     """What is kept of who asked for what."""
 
     entries_kept: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
-    kept_h: Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=87_600, allow_inf_nan=False)] = 2_160.0
+    kept_h: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=87_600, allow_inf_nan=False)] = 2_160.0
     hidden_fields: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
 
 
@@ -294,23 +239,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _secret_of(values: dict[str, Any], name: str) -> Any:
-    """Return the secret ``name``, or what is in the file that ``name_file`` names, without the line's end."""
-    if name in values:
-        return values[name]
-    file = Path(str(values[f"{name}_file"])).expanduser()
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ValueError(f"{name}_file: {file} cannot be read: {why}") from None
-
-
-def _as_value_error(check: Any, value: object) -> None:
-    """Run ``check`` and raise what it says in the form that pydantic collects."""
-    try:
-        check(value)
-    except RoundsmanError as error:
-        raise ValueError(str(error)) from None

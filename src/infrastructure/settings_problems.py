@@ -7,7 +7,15 @@ from pydantic_core import ErrorDetails
 
 from infrastructure.settings_sources import Sources, nearest
 
-SECRET_KEYS = {"api_keys", "redis_url", "redis_url_file"}
+SECRET_KEYS = {
+    "api_keys",
+    "redis_url",
+    "redis_url_file",
+    "sentinel_password",
+    "sentinel_password_file",
+    "tls_key_password",
+    "tls_key_password_file",
+}
 LONGEST_QUOTE = 60
 WORDS = {
     "Input should be": "must be",

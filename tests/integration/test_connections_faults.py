@@ -12,7 +12,7 @@ from domain.errors import StoreUnavailable, StrangeKey
 from fault_proxy import FaultProxy
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.redis.embedded import EmbeddedValkey
-from infrastructure.redis.sockets import error_code
+from infrastructure.redis.words import error_code
 from support import wait_until
 
 SHORT_S = 0.4

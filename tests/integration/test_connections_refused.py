@@ -43,8 +43,8 @@ async def server_that(answer: Answer) -> AsyncIterator[str]:
 
 def info(**facts: str) -> Answer:
     text = "# Server\r\n" + "".join(f"{name}:{value}\r\n" for name, value in facts.items())
-    answer = f"${len(text)}\r\n{text}\r\n".encode()
-    return lambda command: answer if command == "INFO" else b"+PONG\r\n"
+    answers = {"INFO": f"${len(text)}\r\n{text}\r\n".encode(), "EVAL": b"*0\r\n"}
+    return lambda command: answers.get(command, b"+PONG\r\n")
 
 
 async def refusal(url: str) -> errors.StoreError:
@@ -76,7 +76,7 @@ async def test_these_servers_will_do(facts: dict[str, str]) -> None:
         ({**GOOD, "redis_version": "6.2.14"}, errors.StoreTooOld, "Redis 6.2.14, which is too old"),
         ({**VALKEY, "valkey_version": "7.1.9"}, errors.StoreTooOld, "Valkey 7.1.9, which is too old"),
         ({**GOOD, "redis_mode": "cluster"}, errors.StoreIsCluster, "cluster mode"),
-        ({**GOOD, "redis_mode": "sentinel"}, errors.NotARedis, "sentinel mode"),
+        ({**GOOD, "redis_mode": "sentinel"}, errors.StoreIsSentinel, "write redis+sentinel://127.0.0.1:"),
         ({**GOOD, "role": "slave"}, errors.StoreIsReplica, "read-only replica"),
         ({"something": "else"}, errors.NotARedis, "not a Redis"),
     ],

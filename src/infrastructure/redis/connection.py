@@ -8,28 +8,26 @@ from typing import Any
 
 import redis
 import redis.asyncio
-import redis.asyncio.retry
-import redis.retry
 from redis import exceptions
-from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 
 from domain.errors import NotConfirmedOnDisk, StoreFull, StoreUnavailable, StrangeKey
 from infrastructure.redis import server_check
+from infrastructure.redis.access import NO_ACCESS, StoreAccess
+from infrastructure.redis.clients import Clients
+from infrastructure.redis.diagnosis import Diagnosis
 from infrastructure.redis.disk import PATIENCE_S, DiskConfirmation
 from infrastructure.redis.errors import DiskNotConfirmed, StoreError
 from infrastructure.redis.gathering import Gathering
-from infrastructure.redis.sockets import OURS, error_code
-from infrastructure.redis.url import check_namespace, check_url
+from infrastructure.redis.rights import check_rights
+from infrastructure.redis.url import Host, check_namespace, read_url, written
+from infrastructure.redis.words import error_code, said_by
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 2.0
 COMMAND_TIMEOUT_S = 5.0
 LONGEST_BLOCK_S = 10.0
 """No blocking read may ask the server to wait longer than this."""
-MAX_CONNECTIONS = 64
-HEALTH_CHECK_INTERVAL_S = 15
 
 TEMPORARY = (
     "BUSY",
@@ -61,19 +59,30 @@ class RedisStore:
     those to a server that is not the primary any more.
     """
 
-    def __init__(self, url: str, namespace: str = "roundsman", *, confirm_on_disk: bool = False) -> None:
-        """Prepare the clients, connecting nothing; raises ``InvalidStoreUrl`` or ``InvalidNamespace``.
+    def __init__(
+        self,
+        url: str,
+        namespace: str = "roundsman",
+        *,
+        confirm_on_disk: bool = False,
+        access: StoreAccess = NO_ACCESS,
+    ) -> None:
+        """Prepare the clients, connecting nothing.
+
+        Raises ``InvalidStoreUrl``, ``InvalidNamespace``, or ``InvalidStoreAccess`` for files that will not do.
 
         With ``confirm_on_disk`` the server is asked whether an acknowledged write is on disk; without, it is told when
         the server has it (which, where the server syncs before each answer, is the same).
         """
         self.prefix = f"{{{check_namespace(namespace)}}}"
         """The namespace as a hash tag: every key of the program begins with it."""
-        self.address = check_url(url)
+        self._url = read_url(url)
+        self.address = self._url.address
         """Where the server is, without the password."""
-        self._url = url
         self.answered_errors: Counter[str] = Counter()
         """How often the server has answered each error code, such as ``OOM``; it only grows."""
+        self._clients = Clients(self._url, access, self._count)
+        self._followed: Host | None = None
         self.command = self._asyncio_client(COMMAND_TIMEOUT_S)
         self.blocking = self._asyncio_client(LONGEST_BLOCK_S + COMMAND_TIMEOUT_S)
         self._confirming = self._asyncio_client(PATIENCE_S + COMMAND_TIMEOUT_S)
@@ -93,14 +102,28 @@ class RedisStore:
             await self._check()
         except (exceptions.RedisError, OSError) as error:
             await self.close()
-            raise server_check.refusal(error, self.address, self.prefix) from error
+            raise await self._diagnosis().of(error) from error
         except StoreError:
             await self.close()
             raise
 
+    def _diagnosis(self) -> Diagnosis:
+        return Diagnosis(
+            url=self._url,
+            tls=self._clients.tls,
+            prefix=self.prefix,
+            confirms=self._disk is not None,
+            server=self._clients.server,
+        )
+
     async def _check(self) -> None:
-        info = await self.command.info()
+        try:
+            info = await self.command.info()
+        except exceptions.NoPermissionError:
+            await self._check_rights()
+            raise
         server_check.check_server(info, self.address)
+        await self._check_rights()
         if self._disk is not None:
             server_check.check_confirms(info, self.address)
             try:
@@ -116,6 +139,12 @@ class RedisStore:
         ):
             if weakness:
                 log.warning("the Redis at %s can lose data: %s", self.address, weakness)
+
+        if self._clients.tls is not None and (weakness := self._clients.tls.weakness):
+            log.warning("the connection to the Redis at %s is not safe: %s", self.address, weakness)
+
+    async def _check_rights(self) -> None:
+        await check_rights(self.command, self._url, self.prefix, confirms=self._disk is not None)
 
     async def saves(self, info: server_check.Info) -> str | None:
         """Return when the server writes snapshots, as it is configured; None where nobody may ask, or need not."""
@@ -139,6 +168,24 @@ class RedisStore:
         """Cut all connections, so that the next commands ask anew where the server is; those under way fail."""
         for client in (self.command, self.blocking, self._confirming):
             await client.connection_pool.disconnect(inuse_connections=True)
+
+    @property
+    def primary(self) -> Host | None:
+        """Where the Sentinels said last that the primary is; None without Sentinels."""
+        return self._clients.sentinels.primary if self._clients.sentinels else None
+
+    async def follow(self) -> None:
+        """Ask the Sentinels where the primary is, and leave the one before; without Sentinels, nothing.
+
+        A primary that is cut off from the Sentinels, and not from us, would never tell.
+        """
+        if self._clients.sentinels is None:
+            return
+        found, before = await self._clients.sentinels.find(), self._followed
+        self._followed = found
+        if before not in (None, found):
+            log.warning("the primary of %s is %s now", self.address, written(found))
+            await self.reconnect()
 
     async def acknowledged(self, script: AsyncScript, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script whose caller is told yes; return its reply when that is as durable as was chosen.
@@ -164,33 +211,10 @@ class RedisStore:
 
     def threaded(self) -> "redis.Redis":
         """Return a new synchronous client with one connection, for one thread, which closes it."""
-        never = redis.retry.Retry(NoBackoff(), 0)
-        pool = redis.ConnectionPool.from_url(self._url, max_connections=1, **self._options(COMMAND_TIMEOUT_S, never))
-        pool.connection_class = OURS[pool.connection_class]
-        return redis.Redis.from_pool(pool)
+        return self._clients.for_thread(COMMAND_TIMEOUT_S)
 
     def _asyncio_client(self, timeout_s: float) -> "redis.asyncio.Redis":
-        # Not the synchronous Retry: that one takes a coroutine for a result, and never resets a broken connection.
-        never = redis.asyncio.retry.Retry(NoBackoff(), 0)
-        options = self._options(timeout_s, never)
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            self._url, max_connections=MAX_CONNECTIONS, timeout=COMMAND_TIMEOUT_S, **options
-        )
-        pool.connection_class = OURS[pool.connection_class]
-        return redis.asyncio.Redis.from_pool(pool)
-
-    def _options(self, timeout_s: float, retry: object) -> dict[str, Any]:
-        return {
-            "decode_responses": True,
-            # RESP2: a server reads one AUTH instead of a HELLO, and no push messages arrive between answers.
-            "protocol": 2,
-            "socket_timeout": timeout_s,
-            "socket_connect_timeout": CONNECT_TIMEOUT_S,
-            "retry": retry,
-            "health_check_interval": HEALTH_CHECK_INTERVAL_S,
-            "driver_info": None,
-            "heard": self._count,
-        }
+        return self._clients.for_loop(timeout_s, patience_s=COMMAND_TIMEOUT_S)
 
     def _count(self, code: str) -> None:
         self.answered_errors[code] += 1
@@ -208,13 +232,13 @@ def store_errors() -> Iterator[None]:
         exceptions.NoPermissionError,
         OSError,
     ) as error:
-        raise StoreUnavailable(why=str(error).rstrip(".") or type(error).__name__) from error
+        raise StoreUnavailable(why=said_by(error)) from error
     except exceptions.OutOfMemoryError as error:
-        raise StoreFull(why=str(error).rstrip(".")) from error
+        raise StoreFull(why=said_by(error)) from error
     except exceptions.ResponseError as error:
         code = error_code(error)
         if code in TEMPORARY or NOT_LET_IN in str(error):
-            raise StoreUnavailable(why=str(error)) from error
+            raise StoreUnavailable(why=said_by(error)) from error
         if code == "WRONGTYPE":
-            raise StrangeKey(why=str(error).rstrip(".")) from error
+            raise StrangeKey(why=said_by(error)) from error
         raise

@@ -42,7 +42,14 @@ class DataUnreadable(StoreError):
 
 class InvalidStoreUrl(StoreError):
     """The setting store.redis_url is not valid: {why}. Write redis://[user:password@]host[:port][/db], rediss://... for
-    TLS, or unix://[user:password@]/path[?db=0]; leave it empty for the embedded Valkey."""
+    TLS, unix://[user:password@]/path[?db=0], or redis+sentinel://[user:password@]host[:port][,host...]/primary[/db];
+    leave it empty for the embedded Valkey."""
+
+    status = 422
+
+
+class InvalidStoreAccess(StoreError):
+    """The setting store.{name} is not valid: {why}."""
 
     status = 422
 
@@ -74,8 +81,9 @@ class StorePasswordRefused(StoreError):
 
 
 class StorePermissionDenied(StoreError):
-    """The Redis at {address} denies its user what this program needs: {why}. Grant it all commands, all keys and all
-    channels of the namespace, for example: ACL SETUSER name +@all ~{prefix}:* &{prefix}:*"""
+    """The Redis at {address} denies its user what this program needs: {why}. Grant it, as an administrator there:
+
+    {mend}"""
 
 
 class StoreTooOld(StoreError):
@@ -87,12 +95,60 @@ class NotARedis(StoreError):
     wants rediss://)."""
 
 
+class StoreIsSentinel(StoreError):
+    """What answers at {address} is a Sentinel, which knows where the Redis is and has no data itself: write
+    redis+sentinel://{address}/name in the setting store.redis_url, with the name that it gives the primary."""
+
+
+class StoreWantsTls(StoreError):
+    """The Redis at {address} speaks TLS, and the setting store.redis_url does not: write rediss:// there."""
+
+
+class StoreHasNoTls(StoreError):
+    """What answers at {address} does not speak TLS: {why}. Name its TLS port in the setting store.redis_url, or write
+    redis:// there, which sends all data and the password unencrypted."""
+
+
+class StoreNotTrusted(StoreError):
+    """The certificate of the Redis at {address} is not to be trusted: {why}. Nothing was sent to it. {mend}"""
+
+
+class StoreRefusesCertificate(StoreError):
+    """The Redis at {address} wants to know by a certificate who connects, and {why}. {mend}"""
+
+
 class StoreIsCluster(StoreError):
     """The Redis at {address} runs in cluster mode, which is not supported yet: use a server without it."""
 
 
 class StoreIsReplica(StoreAway):
-    """The Redis at {address} is a read-only replica: name the primary in the setting store.redis_url."""
+    """The Redis at {address} is a read-only replica: name the primary in the setting store.redis_url. (Where Sentinels
+    are named there, they have not yet made it one.)"""
+
+
+class NoSentinel(StoreAway):
+    """None of the Sentinels of '{name}' can be used: {why}. Start them, or mend the setting store.redis_url
+    (ROUNDSMAN_STORE__REDIS_URL)."""
+
+
+class SentinelRefuses(StoreError):
+    """The Sentinel at {address} does not answer this program: {why}. It has users and passwords of its own: set
+    store.sentinel_password (and store.sentinel_user), or leave both empty if it asks for none."""
+
+
+class NotASentinel(StoreError):
+    """What answers at {address} is not a Sentinel: {why}. Mend the setting store.redis_url; a Redis itself is written
+    redis://host:port."""
+
+
+class UnknownPrimary(StoreError):
+    """The Sentinel at {address} knows no primary '{name}'. It knows {known}: write that name at the end of the setting
+    store.redis_url."""
+
+
+class PrimaryAway(StoreAway):
+    """The Sentinels say that the primary of '{name}', {address}, is down, and have not made a replica the primary yet.
+    They do that by themselves when enough of them agree; if not, start it."""
 
 
 class StoreLoading(StoreAway):

@@ -4,13 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from redis import exceptions
-
 from infrastructure.redis import errors
-from infrastructure.redis.sockets import error_code
 
-UNASKED_AUTH = "without any password configured"
-NO_ROOM = "max number of clients reached"
 OLDEST_REDIS = (7, 0)
 OLDEST_VALKEY = (7, 2)
 OLDEST_WITH_WAITAOF = (7, 2)
@@ -21,6 +16,8 @@ Info = Mapping[str, Any]
 def check_server(info: Info, address: str) -> None:
     """Raise the ``StoreError`` that says why this server cannot be used."""
     mode, role = info.get("redis_mode", "standalone"), info.get("role", "master")
+    if mode == "sentinel":
+        raise errors.StoreIsSentinel(address=address)
     if "redis_version" not in info or mode not in ("standalone", "cluster"):
         raise errors.NotARedis(address=address, why=f"it runs in {mode} mode")
     if mode == "cluster":
@@ -93,27 +90,6 @@ def facts(info: Info) -> dict[str, Any]:
         "connections": info.get("connected_clients"),
         "connections_limit": info.get("maxclients"),
     }
-
-
-def refusal(error: Exception, address: str, prefix: str) -> errors.StoreError:
-    """Say in this program's words why the server cannot be used."""
-    if isinstance(error.__cause__, exceptions.RedisError):
-        error = error.__cause__  # over a unix socket, redis-py wraps what the handshake raised
-    said = str(error)
-    if isinstance(error, exceptions.BusyLoadingError):
-        return errors.StoreLoading(address=address)
-    if NO_ROOM in said:
-        return errors.StoreTakesNoMore(address=address)
-    if isinstance(error, exceptions.AuthenticationError) or UNASKED_AUTH in said:
-        if error_code(error) == "NOAUTH":
-            return errors.StorePasswordRequired(address=address)
-        return errors.StorePasswordRefused(address=address, why=said)
-    if isinstance(error, exceptions.NoPermissionError):
-        return errors.StorePermissionDenied(address=address, why=said, prefix=prefix)
-    strange = "Bad response" in said  # to the first PING
-    if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError) and not strange:
-        return errors.StoreUnreachable(address=address, why=said.rstrip("."))
-    return errors.NotARedis(address=address, why=said or type(error).__name__)
 
 
 def _version(info: Info) -> tuple[int, ...]:

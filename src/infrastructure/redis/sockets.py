@@ -1,8 +1,8 @@
-"""redis-py's connections with three habits changed: cancelling, fail-overs, and telling what the server refused."""
+"""redis-py's connections with other habits: cancelling, fail-overs, TLS, and telling what the server refused."""
 
 import asyncio
-import re
-from collections.abc import Callable, Iterable
+import ssl
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import redis
@@ -12,6 +12,10 @@ from redis.asyncio.connection import AbstractConnection as AsyncConnection
 from redis.connection import AbstractConnection as ThreadConnection
 from redis.connection import HiredisRespSerializer
 
+from infrastructure.redis.sentinel import Sentinels
+from infrastructure.redis.tls import Tls
+from infrastructure.redis.words import error_code
+
 Heard = Callable[[str], None]
 """Called with the code of each error that a server answers, in whatever thread."""
 
@@ -19,20 +23,6 @@ DEMOTED = frozenset({"READONLY", "MASTERDOWN", "UNBLOCKED"})
 """What a server says that was the primary and is none now: the next connection may lead to the one that is."""
 
 PACKER: Any = HiredisRespSerializer()
-
-
-FIRST_WORD = re.compile(r"(?:Command # \d+ \(.*\) of pipeline caused error: \(['\"])?([A-Z]{3,})\b", re.DOTALL)
-
-
-def error_code(error: BaseException) -> str:
-    """Return the word that begins the server's error, such as ``OOM``; ``ERR`` where there is none.
-
-    redis-py keeps it apart for the errors that it knows, and a transaction puts words before it; a script that raises
-    an error again puts ERR before it.
-    """
-    known: str = getattr(error, "status_code", None) or "ERR"
-    found = FIRST_WORD.match(str(error)) if known == "ERR" else None
-    return found[1] if found else known
 
 
 class _Loop(AsyncConnection):
@@ -106,27 +96,131 @@ class LoopTcp(_Loop, redis.asyncio.Connection):
     """redis:// for asyncio."""
 
 
-class LoopTls(_Loop, redis.asyncio.SSLConnection):
-    """rediss:// for asyncio."""
-
-
 class LoopUnix(_Loop, redis.asyncio.UnixDomainSocketConnection):
     """unix:// for asyncio."""
+
+
+class LoopTls(LoopTcp):
+    """rediss:// for asyncio. Give ``tls`` among the pool's options."""
+
+    def __init__(self, *, tls: Tls, **options: Any) -> None:
+        super().__init__(**options)
+        self._tls = tls
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        return {**super()._connection_arguments(), "ssl": self._tls.context()}
 
 
 class ThreadTcp(_Thread, redis.Connection):
     """redis:// for a thread."""
 
 
-class ThreadTls(_Thread, redis.SSLConnection):
-    """rediss:// for a thread."""
-
-
 class ThreadUnix(_Thread, redis.UnixDomainSocketConnection):
     """unix:// for a thread."""
 
 
-OURS: dict[type[Any], type[Any]] = {
-    cls.__bases__[1]: cls for cls in (LoopTcp, LoopTls, LoopUnix, ThreadTcp, ThreadTls, ThreadUnix)
+class ThreadTls(ThreadTcp):
+    """rediss:// for a thread. Give ``tls`` among the pool's options."""
+
+    def __init__(self, *, tls: Tls, **options: Any) -> None:
+        super().__init__(**options)
+        self._tls = tls
+
+    def _connect(self) -> Any:
+        plain = super()._connect()  # type: ignore[no-untyped-call]  # redis-py's
+        try:
+            return self._tls.context().wrap_socket(plain, server_hostname=self.host)
+        except BaseException:
+            plain.close()
+            raise
+
+    def can_read(self, timeout: float = 0) -> bool:
+        """Tell whether something is left to read, so that the pool makes a new connection.
+
+        redis-py looks at the socket, where with TLS 1.3 the server's session tickets lie: it took each new connection
+        for one with an answer left over, and gave up. Here the tickets are read, and what was refused is heard.
+        """
+        found: Any = self._sock
+        if found is None or timeout:
+            return bool(super().can_read(timeout))
+        patience = found.gettimeout()
+        found.settimeout(0)
+        try:
+            ended = not found.recv(1)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        finally:
+            found.settimeout(patience)
+        if ended:
+            raise exceptions.ConnectionError("Connection closed by server")
+        return True  # and a byte of it is gone: the pool throws this connection away
+
+
+class _LoopFollowing:
+    """Connect where the Sentinels say that the primary is; leave it when they have named another one since."""
+
+    def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
+        super().__init__(**options)
+        self._sentinels = sentinels
+
+    async def _connect(self) -> None:
+        self.host, self.port = await self._sentinels.find()
+        await super()._connect()  # type: ignore[misc]  # redis-py's
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Send, to the primary of now."""
+        if self.is_connected and self._sentinels.primary != (self.host, self.port):  # type: ignore[attr-defined]
+            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
+        await super().send_packed_command(command, check_health)  # type: ignore[misc]
+
+
+class _ThreadFollowing:
+    """The same for a thread."""
+
+    def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
+        super().__init__(**options)
+        self._sentinels = sentinels
+
+    def _connect(self) -> Any:
+        self.host, self.port = self._sentinels.find_blocking()
+        return super()._connect()  # type: ignore[misc]  # redis-py's
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Send, to the primary of now."""
+        if self.is_connected and self._sentinels.primary != (self.host, self.port):  # type: ignore[attr-defined]
+            self.disconnect()  # type: ignore[attr-defined]
+        super().send_packed_command(command, check_health)  # type: ignore[misc]
+
+
+class LoopFollowing(_LoopFollowing, LoopTcp):
+    """redis+sentinel:// for asyncio."""
+
+
+class LoopFollowingTls(_LoopFollowing, LoopTls):
+    """rediss+sentinel:// for asyncio."""
+
+
+class ThreadFollowing(_ThreadFollowing, ThreadTcp):
+    """redis+sentinel:// for a thread."""
+
+
+class ThreadFollowingTls(_ThreadFollowing, ThreadTls):
+    """rediss+sentinel:// for a thread."""
+
+
+LOOP: dict[str, type[Any]] = {
+    "redis": LoopTcp,
+    "rediss": LoopTls,
+    "unix": LoopUnix,
+    "redis+sentinel": LoopFollowing,
+    "rediss+sentinel": LoopFollowingTls,
 }
-"""redis-py's class for a URL → ours."""
+"""The scheme of a URL, and the connection for asyncio."""
+THREAD: dict[str, type[Any]] = {
+    "redis": ThreadTcp,
+    "rediss": ThreadTls,
+    "unix": ThreadUnix,
+    "redis+sentinel": ThreadFollowing,
+    "rediss+sentinel": ThreadFollowingTls,
+}
+"""The same for a thread."""

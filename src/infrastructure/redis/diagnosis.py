@@ -1,0 +1,114 @@
+"""Say in this program's words why the store cannot be used; where that is not clear, look once more."""
+
+import asyncio
+import contextlib
+import ssl
+from dataclasses import dataclass
+
+from redis import exceptions
+
+from infrastructure.redis import errors
+from infrastructure.redis.rights import denial
+from infrastructure.redis.sentinel import PrimaryNotFound
+from infrastructure.redis.tls import Tls, mistrust
+from infrastructure.redis.url import Host, StoreUrl
+from infrastructure.redis.words import error_code, said_by
+
+UNASKED_AUTH = "without any password configured"
+NO_ROOM = "max number of clients reached"
+PROBE_S = 1.0
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is known about a connection that failed."""
+
+    url: StoreUrl
+    tls: Tls | None
+    prefix: str
+    confirms: bool
+    server: Host | None
+    """Where the server is, if it is known and no unix socket."""
+
+    async def of(self, error: Exception) -> errors.StoreError:
+        """Return what is wrong, and how it is mended."""
+        chain = list(_chain(error))
+        for cause in chain:
+            if isinstance(cause, ssl.SSLError):
+                return mistrust(cause, self.address, self.tls)
+        for cause in chain:
+            if isinstance(cause, PrimaryNotFound):
+                return await self._not_found(cause)
+        # Over a unix socket, redis-py wraps what the handshake raised.
+        return await self._refused(error.__cause__ if isinstance(error.__cause__, exceptions.RedisError) else error)
+
+    @property
+    def address(self) -> str:
+        """What messages call the store."""
+        return self.url.address
+
+    async def _not_found(self, error: PrimaryNotFound) -> errors.StoreError:
+        if not isinstance(error.why, errors.NoSentinel):
+            return error.why
+        return await self._mistaken(self.url.hosts[0]) or error.why
+
+    async def _refused(self, error: Exception) -> errors.StoreError:
+        said, address = said_by(error), self.address
+        if isinstance(error, exceptions.BusyLoadingError):
+            return errors.StoreLoading(address=address)
+        if NO_ROOM in said:
+            return errors.StoreTakesNoMore(address=address)
+        if isinstance(error, exceptions.AuthenticationError) or UNASKED_AUTH in said:
+            if error_code(error) == "NOAUTH":
+                return errors.StorePasswordRequired(address=address)
+            return errors.StorePasswordRefused(address=address, why=said)
+        if isinstance(error, exceptions.NoPermissionError):
+            return denial(self.url, self.prefix, confirms=self.confirms, why=said)
+        strange = "Bad response" in said  # to the first PING
+        if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError) and not strange:
+            mistake = await self._mistaken(self.server)
+            return mistake or errors.StoreUnreachable(address=address, why=said)
+        return errors.NotARedis(address=address, why=said)
+
+    async def _mistaken(self, host: Host | None) -> errors.StoreError | None:
+        """Look whether the server speaks TLS and we do not, or the other way round: neither hears the other then."""
+        if host is None:
+            return None
+        if self.url.uses_tls:
+            plain = await _answers_plainly(host)
+            return errors.StoreHasNoTls(address=self.address, why="it answers unencrypted") if plain else None
+        return errors.StoreWantsTls(address=self.address) if await _answers_tls(host) else None
+
+
+def _chain(error: BaseException | None) -> "list[BaseException]":
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+async def _answers_plainly(host: Host) -> bool:
+    """Tell whether a Redis without TLS is there; no secret is sent."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(PROBE_S):
+            reader, writer = await asyncio.open_connection(*host)
+            try:
+                writer.write(b"PING\r\n")
+                return (await reader.read(1)) in (b"+", b"-")
+            finally:
+                writer.close()
+    return False
+
+
+async def _answers_tls(host: Host) -> bool:
+    """Tell whether something there shakes hands as TLS does, whoever it is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(PROBE_S):
+            _, writer = await asyncio.open_connection(*host, ssl=context)
+            writer.close()
+            return True
+    return False

@@ -128,6 +128,8 @@ def is_async(provider: Any) -> bool:
     """Tell whether a provider gives a future instead of the thing itself."""
     if provider.last_overriding is not None:
         return False  # what overrides it is asked itself
+    if isinstance(provider, providers.Object):
+        return False  # an async function that is given as it stands is not called
     provides = _provides(provider)
     asynchronous = inspect.iscoroutinefunction(provides) or inspect.isasyncgenfunction(provides)
     resource = isinstance(provides, type) and issubclass(provides, resources.AsyncResource)

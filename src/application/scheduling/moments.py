@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+LAST_MOMENT = (datetime(9999, 1, 1, tzinfo=UTC) - EPOCH) // MILLISECOND
+"""No due time lies behind it: there must be room for jitter, and for every timezone."""
 
 
 def at(moment_ms: int) -> datetime:

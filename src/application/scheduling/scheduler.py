@@ -1,7 +1,6 @@
 """The background task scheduler: schedule, stop, pause, resume, run now, list. The store is the truth."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 from application.hosting import HostedService
 from application.runs.registry import JobRegistry
 from application.runs.store import RunStore
-from application.scheduling import states, views
+from application.scheduling import states, views, wishes
 from application.scheduling.deeds import Deed, WriteDown, of_change, unwritten
 from application.scheduling.extra_runs import ExtraRuns
 from application.scheduling.one_shots import OneShots
@@ -101,7 +100,9 @@ class BackgroundTaskScheduler:
         the job is upgraded to the present one, or checked against it where the class cannot, and goes on as that.
         """
         stored = await self._found(schedule_id)
-        return await self._put(lambda before: self._modified(before or stored, changes), stored)
+        return await self._put(
+            lambda before: wishes.modified(self._registry, (before or stored).definition, changes), stored
+        )
 
     async def stop_task(self, task_id: str, cancel_running: bool = False, by: str | None = None) -> Stopped:
         """Take a schedule, or a waiting one-shot, out of the store.
@@ -206,7 +207,7 @@ class BackgroundTaskScheduler:
         With ``expected`` the schedule must be there.
         """
         before = expected
-        wanted = self._checked(wish(before))
+        wanted = wishes.checked(self._registry, wish(before))
         for _ in range(TRIES):
             if before is not None and before.definition == wanted:
                 await self._schedules.confirm()
@@ -225,30 +226,8 @@ class BackgroundTaskScheduler:
             if expected is not None and changed.current is None:
                 raise ScheduleNotFound(id=wanted.id)
             before = changed.current
-            wanted = self._checked(wish(before))
+            wanted = wishes.checked(self._registry, wish(before))
         raise ChangedMeanwhile(id=wanted.id, tries=TRIES)
-
-    def _modified(self, stored: Stored, changes: dict[str, Any]) -> RecurrentTaskDescriptor:
-        merged = stored.definition.model_dump()
-        policy = {**merged.pop("policy"), **changes.get("policy", {})}
-        if "cron" in changes or "interval" in changes:
-            merged.update(interval=None, cron=None)
-        wanted = {**merged, **changes, "policy": policy, "id": stored.definition.id}
-        if "version" not in changes:
-            definition = self._registry.get(wanted["name"])
-            stored_in = wanted["version"]
-            if "name" in changes or stored_in is None or stored_in < definition.version:
-                if "name" not in changes and "data" not in changes:
-                    wanted["data"] = json.loads(definition.dump(wanted["data"], stored_in))
-                wanted["version"] = definition.version
-        return RecurrentTaskDescriptor.model_validate(wanted)
-
-    def _checked(self, wanted: RecurrentTaskDescriptor) -> RecurrentTaskDescriptor:
-        """Return the descriptor with its data as the class stores it, defaults filled in; raise what is wrong."""
-        definition = self._registry.expect(wanted.name, "recurrent", wanted.version)
-        text = definition.dump(wanted.data, wanted.version)
-        data = definition.data_model.model_validate_json(text).model_dump(mode="json")
-        return wanted.model_copy(update={"data": data, "version": definition.version})
 
     async def _update(
         self, task_id: str, step: Callable[[Stored, int], ScheduleState | None], topic: str, event: dict[str, object]

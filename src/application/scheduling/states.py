@@ -2,6 +2,7 @@
 
 import secrets
 
+from application.scheduling.combined import HASTY
 from application.scheduling.compiled import at, milliseconds
 from application.scheduling.planning import first_due, late_fires, look_at
 from application.scheduling.store import Stored
@@ -25,7 +26,7 @@ def put(wanted: RecurrentTaskDescriptor, before: Stored | None, now: int) -> Sch
         incarnation = f"{now:x}{secrets.token_hex(2)}"
         due = _due(wanted, anchor, now)
         return ScheduleState(generation=1, incarnation=incarnation, lane=lane, anchor=anchor, due=due)
-    if _rhythm(before.definition) == _rhythm(wanted):
+    if before.definition.rhythm == wanted.rhythm:
         anchor = before.state.anchor
         due = before.state.due if _stands(before.state, wanted) else _due(wanted, anchor, now)
     else:
@@ -83,16 +84,20 @@ def look(descriptor: RecurrentTaskDescriptor, state: ScheduleState) -> int | Non
 
 
 def _due(wanted: RecurrentTaskDescriptor, anchor: int, now: int) -> int:
-    due = first_due(compile_trigger(wanted, anchor), wanted.policy, now)
+    due = first_due(compile_trigger(wanted, anchor, looks=HASTY), wanted.policy, now)
     if due is None:
-        raise InvalidTrigger(id=wanted.id, why="it would never fire (again); mend its cron line, its start or its end")
+        raise InvalidTrigger(id=wanted.id, why=f"it would never fire (again){_never(wanted)}")
     return due
 
 
-def _rhythm(descriptor: RecurrentTaskDescriptor) -> tuple[object, ...]:
-    """Return what decides about due times; an end only cuts them off."""
-    timezone = descriptor.timezone if descriptor.cron else None
-    return (descriptor.interval, descriptor.cron, timezone, descriptor.policy.start)
+def _never(wanted: RecurrentTaskDescriptor) -> str:
+    if wanted.both is not None:
+        return (
+            f": the parts of 'both' must fire at the very same moment, and among the first {HASTY} of their times "
+            "there is none, or none before its end. A cron line such as '* 9-17 * * 1-5' names a whole window"
+        )
+    kind = "calendar" if wanted.calendar else "triggers" if wanted.either else "cron line"
+    return f"; mend its {kind}, its start or its end"
 
 
 def _stands(state: ScheduleState, wanted: RecurrentTaskDescriptor) -> bool:

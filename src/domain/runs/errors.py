@@ -73,8 +73,8 @@ class InvalidData(RoundsmanError):
 
 
 class NotUpgraded(InvalidData):
-    """The data of '{name}' has version {version} and cannot become version {known}, which this program has: {why}. Write
-    or mend upgrade(version, data) of the class, or give the data anew."""
+    """The data of '{name}' has version {version} and cannot become version {known}, which this program has: {why}.
+    Write or mend upgrade(version, data) of the class, or give the data anew."""
 
 
 class InvalidTransition(RoundsmanError):

@@ -3,21 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import uuid4
-from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.scheduling.policy import YEAR_S, SchedulePolicy, UtcDatetime
+from domain.scheduling.trigger import KINDS, CalendarInterval, CronText, Interval, Parts, Timezone
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,199}$")]
-
-MIN_INTERVAL_S = 0.01
-
-Interval = Annotated[float, Field(ge=MIN_INTERVAL_S, le=YEAR_S, allow_inf_nan=False)]
-
-
-OF_THE_MACHINE = ("localtime", "posixrules", "posix/", "right/", "Factory")
-"""Names that some machines know, each in its own way: every instance must find the same due times."""
 
 
 class TaskDescriptor(BaseModel):
@@ -33,35 +25,35 @@ class TaskDescriptor(BaseModel):
 
 
 class RecurrentTaskDescriptor(TaskDescriptor):
-    """Run a job again and again: every ``interval`` seconds, or by a ``cron`` line in ``timezone``.
+    """Run a job again and again, by one trigger.
 
-    A cron line has five fields with the meaning of crontab(5): weekday 0 and 7 are Sunday; when day of month and
-    weekday are both restricted, either matches.
+    ``interval``: every so many seconds of elapsed time. ``cron``: a line of five fields with the meaning of crontab(5):
+    weekday 0 and 7 are Sunday; when day of month and weekday are both restricted, either matches. ``calendar``: every
+    so many months or days, at one time of the day. ``either``: whenever one of several triggers fires; ``both``: only
+    when all of them fire at the same moment. ``timezone`` is that of cron lines and calendars.
     """
 
     type: Literal["recurrent"] = "recurrent"
     interval: Interval | None = None
-    cron: Annotated[str, Field(max_length=200)] | None = None
-    timezone: Annotated[str, Field(max_length=100)] = "UTC"
+    cron: CronText | None = None
+    calendar: CalendarInterval | None = None
+    either: Parts | None = None
+    both: Parts | None = None
+    timezone: Timezone = "UTC"
     policy: SchedulePolicy = SchedulePolicy()
 
-    @field_validator("timezone")
-    @classmethod
-    def _known_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError):
-            known = False
-        else:
-            known = not value.startswith(OF_THE_MACHINE)
-        if not known:
-            raise ValueError(f"there is no timezone {value!r}; use an IANA name such as 'Europe/Brussels'")
-        return value
+    @property
+    def rhythm(self) -> tuple[object, ...]:
+        """Return what decides about due times; an end only cuts them off."""
+        trigger = (self.interval, self.cron, self.calendar, self.either, self.both)
+        return (*trigger, None if self.interval else self.timezone, self.policy.start)
 
     @model_validator(mode="after")
     def _one_trigger(self) -> "RecurrentTaskDescriptor":
-        if (self.interval is None) == (self.cron is None):
-            raise ValueError("give either interval (seconds) or cron, and not both")
+        if sum(getattr(self, kind) is not None for kind in KINDS) != 1:
+            if self.interval is not None and self.cron is not None:
+                raise ValueError("give either interval (seconds) or cron, and not both")
+            raise ValueError("give one trigger: interval (seconds), cron, calendar, either or both")
         return self
 
 

@@ -49,7 +49,7 @@ def test_other_intervals_are_refused(interval: Any, why: str) -> None:
 
 
 def test_a_schedule_has_one_trigger() -> None:
-    assert "either interval (seconds) or cron" in refusal(recurrent, interval=None)
+    assert "give one trigger: interval (seconds), cron, calendar, either or both" in refusal(recurrent, interval=None)
     assert "either interval (seconds) or cron" in refusal(recurrent, interval=30, cron="* * * * *")
     assert recurrent(interval=None, cron="* * * * *").cron == "* * * * *"
     assert "at most 200" in refusal(recurrent, interval=None, cron="0," * 200)

@@ -56,6 +56,8 @@ check-lint: $(READY)
 
 check-types: $(READY)
 	@$(VENV)/bin/mypy
+	@for project in examples/*/; do \
+		(cd "$$project" && MYPYPATH=../../src "$(CURDIR)/$(VENV)/bin/mypy" --config-file ../../pyproject.toml .) || exit 1; done
 
 check-layers: $(READY)
 	@$(VENV)/bin/lint-imports

@@ -69,6 +69,7 @@ def compile_schedule(
         generation=state.generation,
         timeout_s=policy.timeout_s or definition.timeout_s or default_timeout_s,
         retry=effective_retry(definition.retry, policy.max_retries),
+        traceparent=state.traceparent,
     )
     return CompiledSchedule(
         descriptor,

@@ -13,6 +13,7 @@ from application.scheduling.compiled import compile_schedule, milliseconds
 from application.scheduling.deeds import Deed, WriteDown, unwritten
 from application.scheduling.planning import PlannedRun
 from application.scheduling.store import ScheduleStore, Stored
+from application.scheduling.tracing import UNTRACED, SchedulingTrace
 from application.scheduling.triggers import compile_trigger
 from domain.runs.run import RunReason, RunSpec
 from domain.scheduling.errors import BackfillRefused, ChangedMeanwhile, ScheduleBusy, ScheduleNotFound
@@ -32,15 +33,21 @@ class ExtraRuns:
         runs: RunStore,
         default_timeout_s: float,
         write_down: WriteDown = unwritten,
+        trace: SchedulingTrace = UNTRACED,
     ) -> None:
         self._registry = registry
         self._schedules = schedules
         self._runs = runs
         self._default_timeout_s = default_timeout_s
         self._write_down = write_down
+        self._trace = trace
 
     async def run_now(self, task_id: str) -> str:
         """Make one run and return its id; raises ``ScheduleBusy`` as the overlap policy says."""
+        with self._trace.scheduling("run_now", "", task_id):
+            return await self._run_now(task_id)
+
+    async def _run_now(self, task_id: str) -> str:
         now = await self._schedules.now()
         token = uuid4().hex[:12]
         note = self._write_down(Deed("schedule.run", task_id))
@@ -55,6 +62,10 @@ class ExtraRuns:
 
         Asked twice, it makes nothing twice while the runs are there.
         """
+        with self._trace.scheduling("backfill", "", task_id):
+            return await self._backfill(task_id, since, until)
+
+    async def _backfill(self, task_id: str, since: datetime, until: datetime) -> list[str]:
         stored = await self._found(task_id)
         made = []
         dues = self._dues(stored, milliseconds(since), min(milliseconds(until), await self._schedules.now()))
@@ -87,7 +98,9 @@ class ExtraRuns:
         compiled = compile_schedule(stored.definition, stored.state, self._registry, self._default_timeout_s)
         reason = RunReason.RUN_NOW if kind == "now" else RunReason.BACKFILL
         run_id = f"{stored.definition.id}@{stored.state.incarnation}.{kind}.{suffix}"
-        return compiled.spec(PlannedRun(due, 0, reason)).model_copy(update={"run_id": run_id})
+        return compiled.spec(PlannedRun(due, 0, reason)).model_copy(
+            update={"run_id": run_id, "traceparent": self._trace.traceparent()}
+        )
 
     async def _submit(
         self, task_id: str, make: Callable[[Stored], RunSpec], note: Note | None, confirm: bool = True

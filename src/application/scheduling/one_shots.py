@@ -7,6 +7,7 @@ from application.runs.store import RunStore
 from application.scheduling.compiled import at, effective_retry, milliseconds
 from application.scheduling.deeds import Deed, WriteDown, of_one_shot, unwritten
 from application.scheduling.store import ScheduleStore
+from application.scheduling.tracing import UNTRACED, SchedulingTrace
 from domain.runs.job import JobDefinition
 from domain.runs.run import TERMINAL, RunReason, RunSpec, RunStatus
 from domain.scheduling.descriptor import ScheduledTaskDescriptor
@@ -27,15 +28,21 @@ class OneShots:
         runs: RunStore,
         default_timeout_s: float,
         write_down: WriteDown = unwritten,
+        trace: SchedulingTrace = UNTRACED,
     ) -> None:
         self._registry = registry
         self._schedules = schedules
         self._runs = runs
         self._default_timeout_s = default_timeout_s
         self._write_down = write_down
+        self._trace = trace
 
     async def schedule(self, wanted: ScheduledTaskDescriptor) -> tuple[PutResult, OneShotInfo]:
         """Put a one-shot into the store. Identical: nothing changes. Changed: replaced, unless it was started."""
+        with self._trace.scheduling("schedule", wanted.name, wanted.id):
+            return await self._put(wanted)
+
+    async def _put(self, wanted: ScheduledTaskDescriptor) -> tuple[PutResult, OneShotInfo]:
         definition = self._registry.expect(wanted.name, "scheduled", wanted.version)
         data = definition.dump(wanted.data, wanted.version)
         now = at(await self._schedules.now())
@@ -93,4 +100,5 @@ class OneShots:
             timeout_s=wanted.timeout_s or definition.timeout_s or self._default_timeout_s,
             retry=effective_retry(definition.retry, wanted.max_retries),
             correlation_id=wanted.correlation_id,
+            traceparent=self._trace.traceparent(),
         )

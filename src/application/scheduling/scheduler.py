@@ -15,6 +15,7 @@ from application.scheduling.deeds import Deed, WriteDown, of_change, unwritten
 from application.scheduling.extra_runs import ExtraRuns
 from application.scheduling.one_shots import OneShots
 from application.scheduling.store import Change, Changed, ScheduleStore, Stored, Unreadable
+from application.scheduling.tracing import UNTRACED, SchedulingTrace
 from domain.runs.run import RunRecord
 from domain.scheduling.descriptor import RecurrentTaskDescriptor, ScheduledTaskDescriptor
 from domain.scheduling.errors import ChangedMeanwhile, IdTaken, NotResumable, ScheduleNotFound, WaitsForInstance
@@ -59,6 +60,7 @@ class BackgroundTaskScheduler:
         default_timeout_s: float = 300.0,
         actor: Callable[[], str] = lambda: "program",
         write_down: WriteDown = unwritten,
+        trace: SchedulingTrace = UNTRACED,
     ) -> None:
         self._registry = registry
         self._schedules = schedules
@@ -66,8 +68,9 @@ class BackgroundTaskScheduler:
         self._engine = engine
         self._actor = actor
         self._write_down = write_down
-        self._one_shots = OneShots(registry, schedules, runs, default_timeout_s, write_down)
-        self._extra_runs = ExtraRuns(registry, schedules, runs, default_timeout_s, write_down)
+        self._trace = trace
+        self._one_shots = OneShots(registry, schedules, runs, default_timeout_s, write_down, trace)
+        self._extra_runs = ExtraRuns(registry, schedules, runs, default_timeout_s, write_down, trace)
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
@@ -91,7 +94,8 @@ class BackgroundTaskScheduler:
         if isinstance(descriptor, ScheduledTaskDescriptor):
             result, info = await self._one_shots.schedule(descriptor)
             return Scheduled(result, info)
-        return await self._put(lambda _: descriptor)
+        with self._trace.scheduling("schedule", descriptor.name, descriptor.id):
+            return await self._put(lambda _: descriptor)
 
     async def modify(self, schedule_id: str, changes: dict[str, Any]) -> Scheduled:
         """Change some fields of a schedule's descriptor; ``policy`` is merged field by field.
@@ -214,7 +218,7 @@ class BackgroundTaskScheduler:
                 return await self._scheduled(PutResult.UNCHANGED, before)
             # Asked after ``before`` was read: a fire between the two would be due once more.
             now = await self._schedules.now()
-            after = states.put(wanted, before, now)
+            after = states.put(wanted, before, now).model_copy(update={"traceparent": self._trace.traceparent()})
             topic = "schedule.changed" if before else "schedule.created"
             event: dict[str, object] = {"name": wanted.name, "generation": after.generation, "by": self._actor()}
             changed = await self._change(wanted.id, before, after, now, topic, event, wanted)

@@ -46,6 +46,8 @@ class ScheduleState(BaseModel):
     """The next nominal due time."""
     paused: Pause | None = None
     parked: Parked | None = None
+    traceparent: str | None = None
+    """Where in a trace this definition was asked for; its fires point there."""
 
     def dump(self) -> str:
         """Return the one JSON text of this state."""

@@ -71,13 +71,18 @@ class Diagnosis:
         return errors.NotARedis(address=address, why=said)
 
     async def _mistaken(self, host: Host | None) -> errors.StoreError | None:
-        """Look whether the server speaks TLS and we do not, or the other way round: neither hears the other then."""
+        """Look whether the server speaks TLS and we do not, the other way round, or whether it refuses who we are.
+
+        In none of these does it say so to a client that speaks first: it waits for more, or hangs up.
+        """
         if host is None:
             return None
-        if self.url.uses_tls:
-            plain = await _answers_plainly(host)
-            return errors.StoreHasNoTls(address=self.address, why="it answers unencrypted") if plain else None
-        return errors.StoreWantsTls(address=self.address) if await _answers_tls(host) else None
+        if self.tls is None:
+            return errors.StoreWantsTls(address=self.address) if await _shakes_hands(host) else None
+        if await _answers_plainly(host):
+            return errors.StoreHasNoTls(address=self.address, why="it answers unencrypted")
+        alert = await _alert_of(host, self.tls)
+        return mistrust(alert, self.address, self.tls) if alert is not None else None
 
 
 def _chain(error: BaseException | None) -> "list[BaseException]":
@@ -97,18 +102,38 @@ async def _answers_plainly(host: Host) -> bool:
                 writer.write(b"PING\r\n")
                 return (await reader.read(1)) in (b"+", b"-")
             finally:
-                writer.close()
+                writer.transport.abort()
     return False
 
 
-async def _answers_tls(host: Host) -> bool:
-    """Tell whether something there shakes hands as TLS does, whoever it is."""
+async def _shakes_hands(host: Host) -> bool:
+    """Tell whether something there speaks TLS, whoever it is."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(PROBE_S):
             _, writer = await asyncio.open_connection(*host, ssl=context)
-            writer.close()
+            writer.transport.abort()
             return True
     return False
+
+
+async def _alert_of(host: Host, tls: Tls) -> ssl.SSLError | None:
+    """Return what the server says after the handshake to a client that says nothing.
+
+    With TLS 1.3 it looks at our certificate when we have finished; a command that is on its way by then makes the
+    system throw away what it says.
+    """
+    try:
+        async with asyncio.timeout(PROBE_S):
+            reader, writer = await asyncio.open_connection(*host, ssl=tls.context())
+            try:
+                await reader.read(1)
+            finally:
+                writer.transport.abort()
+    except ssl.SSLError as error:
+        return error
+    except (OSError, TimeoutError):
+        pass
+    return None

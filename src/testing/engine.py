@@ -96,6 +96,13 @@ class KitEngine:
             parked = await self._park()
             busy = await self._events.deliver() or fired or bool(claims) or parked or stirred
 
+    async def let_bodies_pass(self, end: int) -> None:
+        """Let it be ``end`` (ms) for the bodies that execute, and fire and claim nothing meanwhile."""
+        while (due := self._clock.next_timer()) is not None and due <= end:
+            self._clock.move_to(due)
+            await self._calm()
+        self._clock.move_to(end)
+
     async def stop(self) -> None:
         """Cancel the bodies that still execute, and wait for their end."""
         await self.runner.drain(0.0)

@@ -142,9 +142,13 @@ class JobKit(Expectations):
         return ended
 
     async def outage(self, *, until: datetime | str | None = None, **step: float) -> list[JobRun]:
-        """Let time pass while nobody executes, then run what is due: late fires, as their catch-up policy says."""
+        """Let time pass while nobody takes new work, then run what is due: late fires, as their catch-up policy says.
+
+        Bodies that execute go on meanwhile. Returns the runs that ended afterwards.
+        """
         self._must_be_open()
-        self._clock.move_to(self._ahead(self.now + timedelta(**step) if until is None else until))
+        end = self._ahead(self.now + timedelta(**step) if until is None else until)
+        await self._engine.let_bodies_pass(end)
         return await self.run_due()
 
     async def drain(self) -> list[JobRun]:

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Annotated, Any
 
-from anyio import CancelScope
+from anyio import CancelScope, move_on_after
 from fastapi import APIRouter, Header, Query
 from sse_starlette.event import JSONServerSentEvent, ServerSentEvent
 from sse_starlette.sse import EventSourceResponse, SendTimeoutError
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from domain.events.errors import BusNotRunning, InvalidCursor, InvalidTopic
 from domain.events.event import FAMILIES, Event
@@ -25,6 +25,8 @@ PING_S = 15
 """A comment this often keeps proxies from closing a stream in which nothing happens."""
 SEND_TIMEOUT_S = 60.0
 """A client that takes nothing for this long is cut off; it can resume where it was."""
+LAST_WORD_S = 1.0
+"""A client that takes nothing does not hold up the end of the server for longer."""
 RECONNECT_MS = 2000
 LONGEST_TOPICS = 2000
 
@@ -75,13 +77,22 @@ class EventStream(EventSourceResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream until it is over."""
         streams: OpenStreams = scope["app"].state.streams
+        is_open = False
+
+        async def watched(message: Message) -> None:
+            nonlocal is_open
+            await send(message)
+            is_open = message["type"] == "http.response.start" or message.get("more_body", False)
+
         try:
-            with streams.one() as stream:
-                await super().__call__(scope, receive, send)
+            with streams.one():
+                await super().__call__(scope, receive, watched)
         except SendTimeoutError:
             log.info("an event stream was cut off: its client took nothing for %g s", SEND_TIMEOUT_S)
-        if stream.cancelled_caught:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        if is_open:  # whoever ended it: this program, or sse-starlette when another's server stops
+            with move_on_after(LAST_WORD_S):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 @router.get(

@@ -177,6 +177,7 @@ class Resources:
         value = resource.init()
         if inspect.isawaitable(value) and resource.is_async_mode_enabled():
             resource.override(providers.Object(await value))
+            resource.disable_async_mode()  # which makes futures of plain things, too
 
     async def stop(self) -> None:
         """Close what is open, last first. One that fails is logged and keeps no other open."""
@@ -185,6 +186,7 @@ class Resources:
             resource = self._open.pop()
             if resource.last_overriding is not None:
                 resource.reset_last_overriding()
+                resource.reset_async_mode()
             try:
                 closing = resource.shutdown()
                 if inspect.isawaitable(closing):

@@ -8,7 +8,11 @@ from typing import Annotated
 import typer
 
 from infrastructure.cli.alerts import alerts
-from infrastructure.cli.client import TIMEOUT_S, Connection
+from infrastructure.cli.audit import audit
+from infrastructure.cli.client import DEFAULT_URL, TIMEOUT_S, Connection
+from infrastructure.cli.completion import completion
+from infrastructure.cli.doctor import doctor
+from infrastructure.cli.events import events
 from infrastructure.cli.group import RoundsmanGroup
 from infrastructure.cli.health import health
 from infrastructure.cli.instances import instances
@@ -16,8 +20,6 @@ from infrastructure.cli.options import CONTEXT
 from infrastructure.cli.schedules import schedules
 from infrastructure.cli.times import parse_duration
 from infrastructure.cli.workers import workers
-
-DEFAULT_URL = "http://127.0.0.1:8000"
 
 HELP = """Walk the rounds of a fleet: watch workers, schedule background jobs, hear of what is wrong.
 
@@ -85,7 +87,11 @@ def create_cli(run: Callable[..., int], check: Callable[..., int]) -> typer.Type
     cli.command("run")(_run_command(run))
     cli.command("check")(_check_command(check))
     cli.command("health")(health)
+    cli.command("doctor")(doctor)
     cli.command("instances")(instances)
+    cli.command("events")(events)
+    cli.command("audit")(audit)
+    cli.command("completion")(completion)
     cli.add_typer(workers, name="workers")
     cli.add_typer(schedules, name="schedules")
     cli.add_typer(alerts, name="alerts")

@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import httpx2
 
 API = "/api/v1"
+DEFAULT_URL = "http://127.0.0.1:8000"
 PAGE = 200
 TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
@@ -93,6 +95,29 @@ class ApiClient:
         """Remove one thing; an answer without content is an empty object."""
         return self._call("DELETE", API + path, query=query).body
 
+    @contextmanager
+    def stream(self, path: str, patience_s: float, after: str | None, **query: Any) -> Iterator["httpx2.Response"]:
+        """Open an endless answer; it is cut off when nothing comes for ``patience_s`` seconds.
+
+        ``after`` is where to go on. Raises what any call raises, while it opens; ``cut_off`` tells what comes later.
+        """
+        import httpx2
+
+        headers = {"Accept": "text/event-stream"} | ({} if after is None else {"Last-Event-ID": after})
+        timeout = httpx2.Timeout(self._timeout_s, read=patience_s)
+        params = {name: _text(value) for name, value in query.items() if value is not None}
+        url = self._address.base + API + path
+        with self._told("GET"), ExitStack() as stack:
+            opened = self._http.stream("GET", url, params=params, headers=headers, timeout=timeout)
+            response = stack.enter_context(opened)
+            if response.status_code != 200:
+                response.read()
+                read_answer(response, self._address, self._has_key, lambda _: False)
+            if "text/event-stream" not in response.headers.get("content-type", ""):
+                raise UnexpectedAnswer(url=self._address.shown, why="it sends no events")
+            self._compare_clocks(response.headers.get("date"))
+            yield response
+
     def health(self) -> Answer:
         """Ask whether the program is ready; a 503 that tells the components is an answer too."""
         return self._call("GET", "/health/ready", is_fine=lambda status: status in (200, 503))
@@ -129,15 +154,21 @@ class ApiClient:
         return read_answer(response, self._address, self._has_key, is_fine)
 
     def _send(self, method: str, path: str, query: Json, body: Json | None) -> "httpx2.Response":
-        import httpx2
-
         params = {name: _text(value) for name, value in query.items() if value is not None}
         content = None if body is None else json.dumps(body).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
-        try:
+        with self._told(method):
             return self._http.request(
                 method, self._address.base + path, params=params, content=content, headers=headers
             )
+
+    @contextmanager
+    def _told(self, method: str) -> Iterator[None]:
+        """Raise what goes wrong with HTTP as an error of the command line."""
+        import httpx2
+
+        try:
+            yield
         except httpx2.TimeoutException as error:
             what = "connect" if isinstance(error, httpx2.ConnectTimeout) else "answer"
             raise self._unreachable(f"it did not {what} in {self._timeout_s:g} s", method, error) from error

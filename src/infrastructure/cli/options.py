@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from infrastructure.cli.client import ApiClient, Connection
+from infrastructure.cli.completion import schedule_ids, worker_ids
 from infrastructure.cli.times import parse_duration, parse_moment, parse_time
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -41,8 +42,12 @@ def _parse_label(text: str) -> str:
     return text
 
 
-WorkerId = Annotated[str, typer.Argument(metavar="ID", parser=_parse_id, help="The worker's id.")]
-ScheduleId = Annotated[str, typer.Argument(metavar="ID", parser=_parse_id, help="The schedule's id.")]
+WorkerId = Annotated[
+    str, typer.Argument(metavar="ID", parser=_parse_id, autocompletion=worker_ids, help="The worker's id.")
+]
+ScheduleId = Annotated[
+    str, typer.Argument(metavar="ID", parser=_parse_id, autocompletion=schedule_ids, help="The schedule's id.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N rows. All of them without it.")]
 CancelRunning = Annotated[

@@ -35,6 +35,17 @@ def say(text: str) -> None:
     _write(printable(text, lines=True))
 
 
+def print_line(text: str) -> None:
+    """Print one line of something that goes on, and let it be read at once."""
+    _write(printable(text))
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(why=error.strerror) from error
+
+
 def note(text: str) -> None:
     """Print to stderr what is about the output and not part of it."""
     print(printable(text, lines=True), file=sys.stderr)

@@ -31,6 +31,7 @@ from infrastructure.cli.options import (
     given,
 )
 from infrastructure.cli.output import print_facts, print_json, say, show_page, shown
+from infrastructure.cli.schedule_watch import watch_schedules
 from infrastructure.cli.times import describe_moment
 
 schedules = typer.Typer(
@@ -46,6 +47,9 @@ def list_schedules(
     name: Annotated[str | None, typer.Option(metavar="JOB", help="Only those of this job.")] = None,
     state: Annotated[str | None, typer.Option(metavar="STATE", help="Only active, paused or parked ones.")] = None,
     limit: Limit = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again and again, until Ctrl-C. In a pipe: a line for each change.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the schedules with their next and last fire.
@@ -54,8 +58,11 @@ def list_schedules(
     Examples:
       roundsman schedules list
       roundsman schedules list --state parked
+      roundsman schedules list --watch
     """
     with api(ctx) as client:
+        if watch:
+            watch_schedules(client, as_json, limit, name=name, state=state)
         page = client.pages("/schedules", limit, name=name, state=state)
         show_page(page, as_json, views.schedule_columns(client.now), "No schedules.")
 

@@ -1,0 +1,89 @@
+"""What a shell is told when somebody presses Tab: ids from the server, or nothing at all."""
+
+import os
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from infrastructure.cli.client import DEFAULT_URL, Connection
+from infrastructure.cli.errors import CliError
+from infrastructure.cli.output import say
+
+PATIENCE_S = 0.5
+"""A shell that waits longer for a word feels broken."""
+MOST = 100
+TOPICS = (
+    *("*", "job.*", "job.queued", "job.started", "job.progress", "job.retrying", "job.succeeded", "job.failed"),
+    *("job.cancelled", "job.expired", "job.terminated", "job.lost", "job.parked", "job.dead"),
+    *("schedule.*", "schedule.created", "schedule.changed", "schedule.paused", "schedule.resumed"),
+    *("schedule.removed", "schedule.fire_skipped", "worker.*", "worker.registered", "worker.removed"),
+    *("worker.metrics.collected", "worker.collection.failed", "worker.status.changed"),
+    *("alert.*", "alert.pending", "alert.firing", "alert.escalated", "alert.resolved"),
+    *("instance.*", "instance.joined", "instance.left"),
+)
+
+Complete = Callable[[typer.Context, str], list[str]]
+
+
+class Shell(StrEnum):
+    """The shells that can be completed in."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def completion(shell: Annotated[Shell, typer.Argument(help="The shell that is to complete.")]) -> None:
+    """Print the script that lets a shell complete commands, options, and ids of the running program.
+
+    \b
+    Examples:
+      source <(roundsman completion bash)
+      roundsman completion zsh > ~/.zfunc/_roundsman
+      roundsman completion fish > ~/.config/fish/completions/roundsman.fish
+    """
+    from typer._completion_shared import get_completion_script
+
+    script = get_completion_script(prog_name="roundsman", complete_var="_ROUNDSMAN_COMPLETE", shell=shell.value)
+    say(script)
+
+
+def ids_of(path: str) -> Complete:
+    """Return what completes an id of the list at ``path``. A server that is away, slow or refuses completes nothing."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        try:
+            return _ids(ctx, path, incomplete)
+        except (CliError, ValueError, TypeError, AttributeError):
+            return []
+
+    return complete
+
+
+def complete_topic(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete a topic of events; what the program does not know is allowed all the same."""
+    return [topic for topic in TOPICS if topic.startswith(incomplete)]
+
+
+schedule_ids = ids_of("/schedules")
+worker_ids = ids_of("/workers")
+
+
+def _ids(ctx: typer.Context, path: str, incomplete: str) -> list[str]:
+    url = ctx.find_root().params.get("url") or os.environ.get("ROUNDSMAN_URL") or DEFAULT_URL
+    with Connection(url, PATIENCE_S).open() as client:
+        # Ids after the beginning that is there, in their order: however many there are, one page is enough.
+        items = list(client.get(path, limit=MOST, cursor=incomplete or None)["items"])
+        return _with_itself(client, path, incomplete, [str(item["id"]) for item in items])
+
+
+def _with_itself(client: Any, path: str, incomplete: str, following: list[str]) -> list[str]:
+    found = [word for word in following if word.startswith(incomplete)]
+    if not incomplete:
+        return found
+    try:
+        return [str(client.get(f"{path}/{incomplete}")["id"]), *found]
+    except CliError:
+        return found

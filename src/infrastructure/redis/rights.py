@@ -9,54 +9,80 @@ from redis import exceptions
 from infrastructure.redis.errors import StorePermissionDenied
 from infrastructure.redis.url import StoreUrl
 
-WORDS = """
-del eval evalsha exec exists get hdel hexists hget hgetall hincrby hkeys hlen hmget hset hsetnx hvals incr info
-lindex llen lpop lpush lrange lrem ltrim multi pexpire ping publish rpush sadd scan script|load set smembers spop
-srem subscribe time type unlink unsubscribe xack xadd xclaim xdel xgroup|create xgroup|delconsumer xgroup|destroy
-xgroup|setid xinfo|consumers xinfo|groups xinfo|stream xlen xpending xrange xread xreadgroup xrevrange xtrim zadd
-zcard zrange zrangebylex zrangebyscore zrem zscore
+CALLS = """
+del K; eval s 0; evalsha s 0; exec; exists K; get K; hdel K f; hexists K f; hget K f; hgetall K; hincrby K f 1;
+hkeys K; hlen K; hmget K f; hset K f v; hsetnx K f v; hvals K; incr K; info; lindex K 0; llen K; lpop K; lpush K v;
+lrange K 0 1; lrem K 0 v; ltrim K 0 1; multi; pexpire K 1; ping; publish C m; rpush K v; sadd K v; scan 0;
+script|load s; set K v; smembers K; spop K; srem K v; subscribe C; time; type K; unlink K; unsubscribe; xack K g 1-1;
+xadd K * f v; xclaim K g c 0 1-1; xdel K 1-1; xgroup|create K g $; xgroup|delconsumer K g c; xgroup|destroy K g;
+xgroup|setid K g $; xinfo|consumers K g; xinfo|groups K; xinfo|stream K; xlen K; xpending K g; xrange K - +;
+xread STREAMS K $; xreadgroup GROUP g c STREAMS K >; xrevrange K + -; xtrim K MAXLEN 1; zadd K 1 m; zcard K;
+zrange K 0 1; zrangebylex K - +; zrangebyscore K 0 1; zrem K m; zscore K m
 """
-COMMANDS = tuple(WORDS.split())
-"""All that the program sends and its scripts call. ``config|get`` is asked for too, and may be denied."""
+"""All that the program sends and its scripts call, with a key (K), a channel (C), and as many words as each must have:
+asked about a command with too few, Valkey 9.1 dies. ``config|get`` is sent too, and may be denied."""
+COMMANDS = tuple(call.split()[0] for call in CALLS.split(";"))
 KEYS, CHANNELS = "keys", "channels"
 PROBE = """
-local denied = {}
-for i = 3, #ARGV do
+local denied, unsure = {}, {}
+local function is_about_keys(said)
+  for _, words in ipairs({'a key', "' key", 'the keys'}) do
+    if string.find(said, words, 1, true) then return true end
+  end
+end
+local function words_of(call)
   local words = {}
-  for word in string.gmatch(ARGV[i], '[^|]+') do words[#words + 1] = word end
-  if not redis.acl_check_cmd(unpack(words)) then denied[#denied + 1] = ARGV[i] end
+  for word in string.gmatch(call, '[^ ]+') do
+    words[#words + 1] = word == 'K' and ARGV[1] or word == 'C' and ARGV[1] or word
+  end
+  return words
 end
-if not redis.acl_check_cmd('EVAL', 'return 1', '1', ARGV[1]) then denied[#denied + 1] = 'keys' end
-if not (redis.acl_check_cmd('PUBLISH', ARGV[2], 'x') and redis.acl_check_cmd('SUBSCRIBE', ARGV[2])) then
-  denied[#denied + 1] = 'channels'
+if not redis.acl_check_cmd('EVAL', 's', '1', ARGV[1]) then denied[#denied + 1] = 'keys' end
+for i = 2, #ARGV, 2 do
+  local words = words_of(ARGV[i + 1])
+  if not redis.acl_check_cmd(unpack(words)) then
+    local said = redis.pcall(unpack(words)).err or ''
+    if string.find(said, 'channel', 1, true) then
+      unsure[1] = 'channels'
+    elseif not is_about_keys(said) then
+      denied[#denied + 1] = ARGV[i]
+      if ARGV[i] == 'publish' then unsure[1] = 'channels' end
+    end
+  end
 end
+if unsure[1] and not redis.acl_check_cmd('SUBSCRIBE', ARGV[1]) then denied[#denied + 1] = 'channels' end
 return denied
 """
-"""Ask the server itself, which knows categories, patterns and selectors; nothing is written."""
+"""Ask the server itself, which knows categories, patterns and selectors. What is denied is sent, to hear why: nothing
+is written. A script may not send SUBSCRIBE: where channels are denied, it counts as denied with them, and granting it
+twice does no harm."""
 
 
 def needed(url: StoreUrl, *, confirms: bool) -> list[str]:
-    """Return the commands that the user must be allowed."""
-    return [*COMMANDS, *(["select"] if url.database else []), *(["waitaof"] if confirms else [])]
+    """Return the calls that the user must be allowed, as ``CALLS`` has them."""
+    more = [*(["select 0"] if url.database else []), *(["waitaof 1 0 1"] if confirms else [])]
+    return [*(call.strip() for call in CALLS.split(";")), *more]
 
 
 async def check_rights(client: "redis.asyncio.Redis", url: StoreUrl, prefix: str, *, confirms: bool) -> None:
     """Raise ``StorePermissionDenied`` with what is missing and the command that grants it."""
-    wanted = needed(url, confirms=confirms)
-    key, channel = f"{prefix}:rights", f"{prefix}:rights"
+    words: list[str] = []
+    for call in needed(url, confirms=confirms):
+        name, _, rest = call.partition(" ")
+        words += [name, f"{name.replace('|', ' ')} {rest}"]
     try:
-        denied = await cast(Awaitable[list[str]], client.eval(PROBE, 0, key, channel, *wanted))
+        denied = await cast(Awaitable[list[str]], client.eval(PROBE, 0, f"{prefix}:rights", *words))
     except exceptions.NoPermissionError as error:
         raise denial(url, prefix, confirms=confirms, why=str(error)) from error
     if denied:
-        raise StorePermissionDenied(
-            address=url.address, why=f"not allowed are {', '.join(denied)}", mend=_grant(url, prefix, denied)
-        )
+        why = f"not allowed are {', '.join(denied)}"
+        raise StorePermissionDenied(address=url.address, why=why, mend=_grant(url, prefix, denied))
 
 
 def denial(url: StoreUrl, prefix: str, *, confirms: bool, why: str) -> StorePermissionDenied:
     """Return the error for a user that may not even ask what it may do: with all that is needed."""
-    mend = _grant(url, prefix, [*needed(url, confirms=confirms), KEYS, CHANNELS])
+    commands = [call.split()[0] for call in needed(url, confirms=confirms)]
+    mend = _grant(url, prefix, [*commands, KEYS, CHANNELS])
     return StorePermissionDenied(address=url.address, why=why, mend=mend)
 
 

@@ -13,6 +13,8 @@ from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
 from support import wait_until_sync
 
+pytest_plugins = ["testing.plugin"]
+
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:

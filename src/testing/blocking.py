@@ -9,11 +9,22 @@ from typing import Any, TypeVar
 from application.scheduling.bus import Descriptor
 from application.scheduling.scheduler import Scheduled
 from domain.events.event import Event
+from testing.errors import LoopRuns
 from testing.expectations import Expectations
 from testing.kit import JobKit
 from testing.outcome import JobRun
 
 T = TypeVar("T")
+
+
+def refuse_running_loop(coroutine: Coroutine[Any, Any, Any], instead: str) -> None:
+    """Raise ``LoopRuns`` where an event loop runs, which would be blocked."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    coroutine.close()
+    raise LoopRuns(instead=instead)
 
 
 class BlockingJobKit(Expectations):
@@ -42,7 +53,11 @@ class BlockingJobKit(Expectations):
             self._runner.close()
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Return what a coroutine returns: of ``kit.scheduler``, ``kit.bus`` or ``kit.events``."""
+        """Return what a coroutine returns: of ``kit.scheduler``, ``kit.bus`` or ``kit.events``.
+
+        Raises ``LoopRuns`` in an async test.
+        """
+        refuse_running_loop(coroutine, "JobKit, or the fixture job_kit,")
         return self._runner.run(coroutine)
 
     def schedule(self, descriptor: Descriptor) -> Scheduled:

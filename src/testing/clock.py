@@ -56,6 +56,7 @@ class KitClock:
         self._numbers = itertools.count()
         self._timers: list[tuple[int, int, KitTimer]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._replaced: dict[str, Any] = {}
 
     def datetime(self) -> datetime:
         """Return the time, UTC."""
@@ -83,15 +84,16 @@ class KitClock:
                 return self._timer(self.seconds() + delay, callback, args, context)
             return real_later(delay, callback, *args, context=context)
 
-        replaced: Any = loop
-        replaced.time, replaced.call_at, replaced.call_later = time, call_at, call_later
+        ours = {"time": time, "call_at": call_at, "call_later": call_later}
+        self._replaced = {name: vars(loop).get(name) for name in ours}  # that of another kit, perhaps
+        for name, function in ours.items():
+            setattr(loop, name, function)
 
     def remove(self) -> None:
         """Leave the loop as it was."""
-        replaced: Any = self._loop
-        if replaced is not None:
-            del replaced.time, replaced.call_at, replaced.call_later
-        self._loop = None
+        loop, self._loop = self._loop, None
+        for name, before in self._replaced.items() if loop is not None else ():
+            delattr(loop, name) if before is None else setattr(loop, name, before)
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call something of the kit's own whose timers are to go by this time."""

@@ -4,7 +4,7 @@ from domain.errors import RoundsmanError
 
 
 class TestKitError(RoundsmanError):
-    """The test kit cannot be used like this: {why}."""
+    """The test kit cannot be used like this."""
 
     __test__ = False
 
@@ -27,3 +27,15 @@ class KitNotOpen(TestKitError):
 
 class LoopUnusable(TestKitError):
     """The kit keeps the time of asyncio's own event loop, and this loop is a {loop}. Run tests of jobs without it."""
+
+
+class LoopRuns(TestKitError):
+    """This is an async test, whose event loop must not be blocked: await {instead} here."""
+
+
+class NoJob(TestKitError):
+    """{what} is no background job: decorate its class with @backgroundjob."""
+
+
+class DataTwice(TestKitError):
+    """Data is given beside a job that was constructed with its own: give the class and data, or the job alone."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from application.events.bus import EventHandler, GapHandler
+from application.events.bus import EventBus, EventHandler, GapHandler
 from application.scheduling.moments import at
 from domain.events.errors import GroupTaken, NotParked
 from domain.events.event import Event
@@ -35,7 +35,7 @@ class MemorySubscription:
         self.waiting.clear()
 
 
-class MemoryEventBus:
+class MemoryEventBus(EventBus):
     """Implements ``application.events.bus.EventBus`` for one process. Events are encoded and checked as in the program.
 
     A handler that raises fails the test at the kit's next step: nothing is tried again, and nothing is parked.

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from dependency_injector import containers, providers
 
+from application.events.bus import EventBus
 from application.runs.registry import JobRegistry
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from application.scheduling.bus import Descriptor
@@ -14,16 +15,20 @@ from application.scheduling.moments import milliseconds
 from application.scheduling.scheduler import Scheduled
 from domain.events.event import Event
 from domain.scheduling.policy import aware_utc
+from infrastructure.user_containers import Bindings, given_containers
 from testing.clock import KitClock
 from testing.engine import KitEngine
 from testing.errors import ClockGoesForward, KitNotOpen, LoopUnusable
 from testing.events import MemoryEventBus
 from testing.expectations import Expectations
 from testing.injection import KitInjector
-from testing.memory import Memory
+from testing.memory import Memory, MemoryRun
 from testing.outcome import JobRun
 from testing.runs import MemoryRuns
 from testing.schedules import MemorySchedules
+
+AnyContainer = containers.Container | type[containers.DeclarativeContainer]
+Containers = AnyContainer | Sequence[AnyContainer]
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 """A Monday morning: when it is at the beginning of a test that does not say so."""
@@ -50,8 +55,9 @@ class JobKit(Expectations):
     """Schedule and run jobs as the program does, with its own code, on stores in memory.
 
     ``jobs`` are the classes the test is about. Dependencies come from ``given``, by field name or by type, then from
-    ``container`` (or several), with whatever is overridden in it; the kit itself gives ``BackgroundTasksBus``,
-    ``BackgroundTaskScheduler`` and the event bus. What cannot be satisfied is refused when the kit opens.
+    ``container`` (or several; instances or classes), with whatever is overridden in it; the kit itself gives
+    ``BackgroundTasksBus``, ``BackgroundTaskScheduler`` and ``EventBus``, also to what waits for them in ``container``,
+    as the program does. What cannot be satisfied is refused when the kit opens.
 
     It is ``at`` (a time with a timezone, or its text) until ``advance``, ``advance_to``, ``drain`` or ``outage`` move
     the time on. ``patience_s`` real seconds a body may wait for something else than time, before time goes on.
@@ -61,7 +67,7 @@ class JobKit(Expectations):
         self,
         *jobs: type,
         given: Mapping[str | type, object] | None = None,
-        container: containers.Container | Sequence[containers.Container] = (),
+        container: Containers = (),
         at: datetime | str = START,
         default_timeout_s: float = 300.0,
         patience_s: float = 1.0,
@@ -76,8 +82,10 @@ class JobKit(Expectations):
             self._registry, schedules, self._runs, default_timeout_s=default_timeout_s, actor=lambda: INSTANCE
         )
         self.bus = RecordingBus(self.scheduler)
-        roots = container if isinstance(container, Sequence) else [container]
-        self._injector = KitInjector(given or {}, [*roots, self._own_container()])
+        roots = given_containers(container if isinstance(container, Sequence) else [container])
+        self._own = self._own_container()
+        self._bindings = Bindings(roots)
+        self._injector = KitInjector(given or {}, [*roots, self._own])
         self._engine = KitEngine(
             self._memory, schedules, self._runs, self.events, self._registry, self._injector, clock, patience_s
         )
@@ -86,15 +94,23 @@ class JobKit(Expectations):
 
     async def __aenter__(self) -> "JobKit":
         """Check that every job can be satisfied, as the program does at its start."""
-        self._injector.check(self._registry.definitions.values())
-        loop = asyncio.get_running_loop()
+        own = self._own
+        self._bindings.bind({BackgroundTasksBus: own.bus, BackgroundTaskScheduler: own.scheduler, EventBus: own.events})
         try:
-            self._clock.install(loop)
-        except AttributeError:
-            raise LoopUnusable(loop=type(loop).__name__) from None
+            self._injector.check(self._registry.definitions.values())
+            self._take_time(asyncio.get_running_loop())
+        except BaseException:
+            self._bindings.release()
+            raise
         await self.scheduler.start()
         self._open = True
         return self
+
+    def _take_time(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._clock.install(loop)
+        except (AttributeError, TypeError):
+            raise LoopUnusable(loop=type(loop).__name__) from None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -105,6 +121,7 @@ class JobKit(Expectations):
             await self._engine.stop()
             await self.scheduler.stop()
             self._clock.remove()
+            self._bindings.release()
 
     @property
     def now(self) -> datetime:
@@ -174,10 +191,7 @@ class JobKit(Expectations):
         """Return all runs so far, of a job (its class or name) or of a schedule or one-shot (its id), oldest first."""
         name = None if job is None else job if isinstance(job, str) else job.__definition__.name  # type: ignore[attr-defined]
         found = [run for run in self._memory.all_runs if name in (None, run.job, run.spec.name)]
-        return [
-            JobRun(run.record(INSTANCE), self._runs.outcomes.get(run.id), self._engine.observer.raised_by.get(run.id))
-            for run in found
-        ]
+        return [self._shown(run) for run in found]
 
     @property
     def scheduled(self) -> list[Descriptor]:
@@ -192,14 +206,17 @@ class JobKit(Expectations):
     async def _while(self, following: Callable[[], int | None]) -> list[JobRun]:
         """Settle what is due, go on to the moment that ``following`` returns, and so on until it returns None."""
         self._must_be_open()
-        over = {run.id for run in self._memory.all_runs if run.is_over}
+        before = len(self._memory.ended)
         self._engine.begin()
         await self._engine.settle()
         while (moment := following()) is not None:
             self._clock.move_to(moment)
             await self._engine.settle()
-        ended = [run for run in self.runs() if run.is_over and run.id not in over]
-        return sorted(ended, key=lambda run: run.record.ended_at or self.now)
+        return [self._shown(run) for run in self._memory.ended[before:]]
+
+    def _shown(self, run: MemoryRun) -> JobRun:
+        outcome, raised = self._runs.outcomes.get(run.id), self._engine.observer.raised_by.get(run.id)
+        return JobRun(run.record(INSTANCE), outcome, raised)
 
     def _ahead(self, moment: datetime | str) -> int:
         wanted = _moment(moment)

@@ -111,6 +111,8 @@ class Memory:
         self.backlog: dict[str, deque[MemoryRun]] = {}
         self.all_runs: list[MemoryRun] = []
         """Every run that was ever made, oldest first."""
+        self.ended: list[MemoryRun] = []
+        """Runs that are over, in the order of their ends."""
 
     def emit(self, topic: str, data: dict[str, Any]) -> None:
         """Publish what happened to a schedule."""
@@ -165,6 +167,7 @@ class Memory:
         run.ended, run.later, run.parked = self.clock.now, None, None
         run.error = ending.get("error") or ending.get("why")
         run.result = ending.get("result")
+        self.ended.append(run)
         self.announce(topic, run, **ending)
         if run.spec.reason is RunReason.ONE_SHOT:
             return

@@ -2,17 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-
-from dependency_injector import containers
 
 from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor
 from domain.runs.job import BackgroundJob, JobDefinition
 from domain.scheduling.policy import YEAR_S
-from testing.errors import TestKitError
-from testing.kit import START, JobKit
+from testing.blocking import refuse_running_loop
+from testing.errors import DataTwice, NoJob
+from testing.kit import START, Containers, JobKit
 from testing.outcome import JobRun
 
 ID = "the-job"
@@ -23,7 +22,7 @@ async def run_job(
     data: Mapping[str, Any] | None = None,
     *,
     given: Mapping[str | type, object] | None = None,
-    container: containers.Container | Sequence[containers.Container] = (),
+    container: Containers = (),
     at: datetime | str = START,
 ) -> JobRun:
     """Run a job once, to its end, and return what became of it: retries and sleeps take no real time.
@@ -36,7 +35,7 @@ async def run_job(
     by_hand: dict[str | type, object] = dict(given or {})
     if not isinstance(job, type):
         if data is not None:
-            raise TestKitError(why="data is given beside a job that was constructed with its own")
+            raise DataTwice
         data = _data(job, definition)
         by_hand.update(_dependencies(job, definition))
     async with JobKit(definition.cls, given=by_hand, container=container, at=at) as kit:
@@ -48,11 +47,13 @@ def run_job_sync(
     data: Mapping[str, Any] | None = None,
     *,
     given: Mapping[str | type, object] | None = None,
-    container: containers.Container | Sequence[containers.Container] = (),
+    container: Containers = (),
     at: datetime | str = START,
 ) -> JobRun:
     """Do the same in a test that is not async."""
-    return asyncio.run(run_job(job, data, given=given, container=container, at=at))
+    running = run_job(job, data, given=given, container=container, at=at)
+    refuse_running_loop(running, "run_job")
+    return asyncio.run(running)
 
 
 async def _run(kit: JobKit, definition: JobDefinition, data: dict[str, Any]) -> JobRun:
@@ -68,7 +69,7 @@ async def _run(kit: JobKit, definition: JobDefinition, data: dict[str, Any]) -> 
 def _definition(job: BackgroundJob | type) -> JobDefinition:
     definition = getattr(job, "__definition__", None)
     if not isinstance(definition, JobDefinition):
-        raise TestKitError(why=f"{job!r} is no background job; decorate its class with @backgroundjob")
+        raise NoJob(what=repr(job))
     return definition
 
 

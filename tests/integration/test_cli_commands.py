@@ -1,5 +1,6 @@
 """What each command asks for, and what it refuses before it asks."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,16 @@ def test_a_cron_line_goes_with_its_timezone() -> None:
     assert server.requests[1].json == {"cron": "*/5 * * * *"}
 
 
+def test_a_calendar_or_a_whole_trigger_is_sent_as_it_is() -> None:
+    calendar, both = {"months": 1, "day": 31}, {"both": [{"interval_s": 7200}, {"cron": "* * * * 1-5"}]}
+    with scripted(Reply({"id": "r"}, 201), Reply({"id": "r"}, 201)) as server:
+        add = ("schedules", "add", "Report")
+        roundsman(*add, "--calendar", json.dumps(calendar), "--timezone", "Europe/Brussels", url=server.url)
+        roundsman(*add, "--trigger", json.dumps(both), url=server.url)
+    assert server.requests[0].json["trigger"] == {"calendar": calendar, "timezone": "Europe/Brussels"}
+    assert server.requests[1].json["trigger"] == both
+
+
 @pytest.mark.parametrize(
     ("command", "why"),
     [
@@ -111,9 +122,13 @@ def test_a_cron_line_goes_with_its_timezone() -> None:
         ("workers add Box --provider local --label team", "'team' is not NAME=VALUE"),
         ("workers metrics w1 --since never", "'never' is neither a time"),
         ("workers import", "No such command 'import'"),
-        ("schedules add Ledger", "--interval and --cron: give one of them"),
-        ("schedules add Ledger --interval 5 --cron x", "--interval and --cron: give one of them"),
-        ("schedules add Ledger --interval 5 --timezone UTC", "--timezone: it belongs to --cron"),
+        ("schedules add Ledger", "--interval, --cron, --calendar and --trigger: give one of them"),
+        ("schedules add Ledger --interval 5 --cron x", "--calendar and --trigger: give one of them"),
+        ("schedules add Ledger --calendar {} --trigger {}", "--calendar and --trigger: give one of them"),
+        ("schedules add Ledger --interval 5 --timezone UTC", "--timezone: it belongs to --cron or --calendar"),
+        ("schedules add Ledger --trigger {} --timezone UTC", "--timezone: it belongs to --cron or --calendar"),
+        ("schedules add Ledger --calendar monthly", "it is not JSON"),
+        ("schedules add Ledger --trigger [1]", "it must be a JSON object"),
         ("schedules add Ledger --interval 5 --data [1]", "it must be a JSON object"),
         ("schedules add Ledger --interval 5 --data {", "it is not JSON"),
         ("schedules add Ledger --interval 5 --data @/no/such/file", "cannot read it"),

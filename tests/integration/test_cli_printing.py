@@ -148,11 +148,28 @@ class TestPrinting:
         with scripted(Reply(SCHEDULE)) as server:
             found = roundsman("schedules", "show", "s1", url=server.url)
         lines = [" ".join(line.split()) for line in found.out.splitlines()]
-        assert "When every 30 s" in lines
+        assert "When every 30 s" in lines, "an older server does not say it in words"
         assert any(line.startswith("Paused 2026-11-22 08:00:00Z (") and line.endswith("by ops, move") for line in lines)
         assert lines[lines.index("Running now s1@1.2") + 1] == "s1@1.3"
         assert "Parked runs s1@1.1: it has outlived 6 owners" in lines
         assert "Policy overlap: skip" in lines
+
+    def test_a_schedule_is_shown_in_words_with_its_next_five_fires(self) -> None:
+        trigger = {"both": [{"interval_s": 7200.0}, {"cron": "* * * * 1-5"}], "timezone": "Europe/Brussels"}
+        fires = [f"2026-11-{day}T08:00:00Z" for day in (23, 24, 25, 26, 27)]
+        said = "every 2 hours on weekdays, Europe/Brussels"
+        schedule = {**SCHEDULE, "trigger": trigger, "when": said, "next_fires": fires, "version": 3}
+        with scripted(Reply(schedule), page({**schedule, "next_fires": None})) as server:
+            shown = roundsman("schedules", "show", "s1", url=server.url)
+            listed = roundsman("schedules", "list", url=server.url)
+        lines = [" ".join(line.split()) for line in shown.out.splitlines()]
+        assert f"When {said}" in lines
+        assert "Data version 3" in lines
+        first = next(n for n, line in enumerate(lines) if line.startswith("Next five 2026-11-23 08:00:00Z ("))
+        assert [line[:20] for line in lines[first + 1 : first + 5]] == [
+            f"2026-11-{day} 08:00:00Z" for day in range(24, 28)
+        ]
+        assert said in listed.out
 
     def test_runs_and_alerts_are_listed(self) -> None:
         run = {

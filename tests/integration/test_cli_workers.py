@@ -39,9 +39,9 @@ def test_it_is_registered_watched_and_seen(program: Program, worker_id: str) -> 
 
     assert program("workers", "stop", worker_id).status == 3
     first = program("workers", "monitor", worker_id, "--interval", "1h")
-    assert first.out.startswith(f"Watching {worker_id}: every 1 h. Next look: 20")
+    assert first.out.startswith(f"Watching {worker_id}: every hour. Next look: 20")
     again = program("workers", "monitor", worker_id, "--cron", "*/5 * * * *", "--timezone", "Europe/Brussels")
-    assert again.out.startswith(f"Still watching {worker_id}: */5 * * * * (Europe/Brussels). Next look: 20")
+    assert again.out.startswith(f"Still watching {worker_id}: every 5 minutes, Europe/Brussels. Next look: 20")
     assert program.json("schedules", "show", f"worker-metrics-{worker_id}")["trigger"]["cron"] == "*/5 * * * *"
 
     sample = wait_until_sync(
@@ -62,7 +62,7 @@ def test_it_rests_and_goes_on_and_is_removed(program: Program, worker_id: str) -
     program("workers", "add", "Box", "--provider", "local", "--id", worker_id)
     program("workers", "monitor", worker_id, "--cron", "*/5 * * * *", "--timezone", "Europe/Brussels")
     paused = program("workers", "monitor", worker_id, "--pause")
-    assert "*/5 * * * * (Europe/Brussels), paused" in paused.out
+    assert "every 5 minutes, Europe/Brussels, paused" in paused.out
     assert ", paused" not in program("workers", "monitor", worker_id, "--resume").out
     wait_until_sync(lambda: looked_at_once(program, worker_id), "the first look to be over")
     stopped = program("workers", "stop", worker_id)

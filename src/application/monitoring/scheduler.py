@@ -20,6 +20,7 @@ from domain.monitoring.worker import Worker
 from domain.runs.job import describe
 from domain.scheduling.errors import NotResumable, ScheduleBusy, ScheduleNotFound
 from domain.scheduling.schedule import PutResult, ScheduleInfo, Stopped
+from domain.scheduling.trigger import KINDS
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ class WorkerMonitoringScheduler:
         ids = [job_id(worker_id) for worker_id in stored]
         counted, running = await self._schedules.statistics(ids), await self._schedules.open_runs(ids)
         known = {
-            worker_id: Monitoring.of(worker_id, schedule_view(job_id(worker_id), one, statistics, runs))
+            worker_id: Monitoring.of(worker_id, schedule_view(job_id(worker_id), one, statistics, runs, foretell=False))
             for (worker_id, one), statistics, runs in zip(stored.items(), counted, running, strict=True)
         }
         return [known.get(worker_id) for worker_id in worker_ids]
@@ -151,7 +152,7 @@ class WorkerMonitoringScheduler:
     def _trigger(self, given: dict[str, Any], before: ScheduleInfo | None) -> dict[str, Any]:
         """Return the trigger that is asked for, else the one there is, else the default."""
         known = before.descriptor if before else None
-        old = known.model_dump(include={"interval", "cron", "timezone"}) if known else {}
+        old = known.model_dump(include={*KINDS, "timezone"}) if known else {}
         asked = {name.removesuffix("_s"): value for name, value in given.items()}
         if "interval" in asked or "cron" in asked:
             timezone = asked.get("timezone") or old.get("timezone") or "UTC"

@@ -35,6 +35,8 @@ class Monitoring(BaseModel):
     interval_s: float | None = None
     cron: str | None = None
     timezone: str | None = None
+    when: str | None = None
+    """The rhythm in words, whatever its kind."""
     paused: bool
     pause: Pause | None = None
     status: ScheduleStatus
@@ -56,6 +58,7 @@ class Monitoring(BaseModel):
             interval_s=when.interval if when else None,
             cron=when.cron if when else None,
             timezone=when.timezone if when and when.cron else None,
+            when=info.when,
             paused=info.paused is not None,
             pause=info.paused,
             status=info.status,

@@ -189,9 +189,9 @@ class BackgroundTaskScheduler:
             if (name and views.name_of(stored) != name) or (status and views.standing(stored) != status):
                 continue
             if len(found) == limit:
-                return SchedulePage(await self._infos(found), found[-1][0])
+                return SchedulePage(await self._infos(found, foretell=False), found[-1][0])
             found.append((schedule_id, stored))
-        return SchedulePage(await self._infos(found), None)
+        return SchedulePage(await self._infos(found, foretell=False), None)
 
     async def list_one_shots(self, limit: int = 100) -> list[OneShotInfo]:
         """Return one-shots that are not settled, oldest first."""
@@ -290,11 +290,13 @@ class BackgroundTaskScheduler:
         (info,) = await self._infos([(stored.definition.id, stored)])
         return Scheduled(result, info)
 
-    async def _infos(self, found: Sequence[tuple[str, Stored | Unreadable]]) -> list[ScheduleInfo]:
+    async def _infos(
+        self, found: Sequence[tuple[str, Stored | Unreadable]], *, foretell: bool = True
+    ) -> list[ScheduleInfo]:
         ids = [schedule_id for schedule_id, _ in found]
         statistics = await self._schedules.statistics(ids)
         open_runs = await self._schedules.open_runs(ids)
         return [
-            views.schedule(schedule_id, stored, counted, unsettled)
+            views.schedule(schedule_id, stored, counted, unsettled, foretell=foretell)
             for (schedule_id, stored), counted, unsettled in zip(found, statistics, open_runs, strict=True)
         ]

@@ -1,14 +1,20 @@
 """Schedules as people see them, from what is stored."""
 
+from datetime import datetime
 from typing import Any
 
-from application.scheduling.compiled import at
+from application.scheduling import words
+from application.scheduling.combined import HASTY
+from application.scheduling.moments import LAST_MOMENT, at, milliseconds
 from application.scheduling.store import OpenRuns, Statistics, Stored, Unreadable
-from domain.scheduling.errors import UnreadableSchedule
+from application.scheduling.triggers import compile_trigger
+from domain.scheduling.errors import InvalidTrigger, UnreadableSchedule
 from domain.scheduling.schedule import Parked, ScheduleCounts, ScheduleInfo, ScheduleState, ScheduleStatus
 
 NOTHING = Statistics(ScheduleCounts())
 NONE_OPEN = OpenRuns()
+FORETOLD = 5
+"""Due times to come that one schedule shows."""
 
 
 def status(state: ScheduleState) -> ScheduleStatus:
@@ -32,9 +38,14 @@ def name_of(stored: Stored | Unreadable) -> str:
 
 
 def schedule(
-    schedule_id: str, stored: Stored | Unreadable, counted: Statistics = NOTHING, open_runs: OpenRuns = NONE_OPEN
+    schedule_id: str,
+    stored: Stored | Unreadable,
+    counted: Statistics = NOTHING,
+    open_runs: OpenRuns = NONE_OPEN,
+    *,
+    foretell: bool = True,
 ) -> ScheduleInfo:
-    """Return what is known of one schedule."""
+    """Return what is known of one schedule. To ``foretell`` its next fires costs too much for a list."""
     if isinstance(stored, Unreadable):
         return _unreadable(schedule_id, stored, counted, open_runs)
     state = stored.state
@@ -47,10 +58,26 @@ def schedule(
         generation=state.generation,
         created_at=at(int(state.incarnation[:-4], 16)),
         next_fire=at(state.due) if stands is ScheduleStatus.ACTIVE else None,
+        when=words.describe(stored.definition, state.anchor),
+        next_fires=_coming(stored) if foretell and stands is ScheduleStatus.ACTIVE else [] if foretell else None,
         **_went(counted, open_runs),
         paused=state.paused,
         parked=state.parked or (stored.waits if stands is ScheduleStatus.PARKED else None),
     )
+
+
+def _coming(stored: Stored) -> list[datetime]:
+    """Return the next due times; fewer where it ends, or where they are hard to find."""
+    definition, due = stored.definition, stored.state.due
+    try:
+        trigger = compile_trigger(definition, stored.state.anchor, looks=HASTY)
+    except InvalidTrigger:  # a newer version of the program can read it
+        return [at(due)]
+    end = LAST_MOMENT if definition.policy.end is None else milliseconds(definition.policy.end)
+    found = [due]
+    while len(found) < FORETOLD and (following := trigger.next_after(found[-1])) is not None and following <= end:
+        found.append(following)
+    return [at(fire) for fire in found]
 
 
 def _unreadable(schedule_id: str, found: Unreadable, counted: Statistics, open_runs: OpenRuns) -> ScheduleInfo:

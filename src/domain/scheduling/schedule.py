@@ -78,7 +78,8 @@ class ScheduleCounts(BaseModel):
 class ScheduleInfo(BaseModel):
     """A schedule as everybody may see it.
 
-    ``descriptor``, ``generation`` and ``created_at`` are None for one that this version of the program cannot read.
+    ``descriptor``, ``when``, ``generation`` and ``created_at`` are None for one that this version of the program cannot
+    read. ``when`` is its trigger in words; ``next_fires`` are the next due times, without jitter, or None in a list.
     """
 
     id: str
@@ -88,6 +89,8 @@ class ScheduleInfo(BaseModel):
     generation: int | None
     created_at: datetime | None
     next_fire: datetime | None
+    when: str | None = None
+    next_fires: list[datetime] | None = None
     last_fire: datetime | None = None
     last_outcome: str | None = None
     last_error: str | None = None

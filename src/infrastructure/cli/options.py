@@ -61,7 +61,26 @@ Cron = Annotated[
     str | None,
     typer.Option(metavar="LINE", help="A crontab line of five fields, such as '*/5 * * * *'. 0 and 7 are Sunday."),
 ]
-Timezone = Annotated[str | None, typer.Option(metavar="ZONE", help="Of the cron line: an IANA name, UTC without it.")]
+Timezone = Annotated[
+    str | None,
+    typer.Option(metavar="ZONE", help="Of the cron line or calendar: an IANA name, UTC without it."),
+]
+Calendar = Annotated[
+    dict[str, Any] | None,
+    typer.Option(
+        metavar="JSON",
+        parser=_parse_object,
+        help='Every so many months or days: {"months": 1, "day": 31, "hour": 9, "missing_day": "last"}.',
+    ),
+]
+Trigger = Annotated[
+    dict[str, Any] | None,
+    typer.Option(
+        metavar="JSON",
+        parser=_parse_object,
+        help="The whole trigger as the API has it: either, both, or what 'show --json' shows; @FILE, or - for stdin.",
+    ),
+]
 Since = Annotated[
     str | None,
     typer.Option(metavar="TIME", parser=parse_moment, help="From: 2026-11-22T08:00:00Z, or 15m for 15 minutes ago."),

@@ -9,6 +9,7 @@ from infrastructure.cli.address import path
 from infrastructure.cli.errors import WrongInput
 from infrastructure.cli.options import (
     AsJson,
+    Calendar,
     CancelRunning,
     CatchUp,
     Cron,
@@ -26,6 +27,7 @@ from infrastructure.cli.options import (
     Since,
     Start,
     Timezone,
+    Trigger,
     Until,
     api,
     given,
@@ -91,7 +93,9 @@ def add(
     data: Data = None,
     interval: Interval = None,
     cron: Cron = None,
+    calendar: Calendar = None,
     timezone: Timezone = None,
+    trigger: Trigger = None,
     overlap: Overlap = None,
     catch_up: CatchUp = None,
     jitter: Jitter = None,
@@ -107,12 +111,14 @@ def add(
     Examples:
       roundsman schedules add Ledger --id l1 --interval 30s --data '{"label": "a"}'
       roundsman schedules add Report --cron '0 2 * * 1-5' --timezone Europe/Brussels --data @report.json
+      roundsman schedules add Invoice --calendar '{"months": 1, "day": 31, "missing_day": "last"}'
+      roundsman schedules add Poll --trigger '{"both": [{"interval_s": 7200}, {"cron": "* * * * 1-5"}]}'
       roundsman schedules add Sweep --interval 1h --overlap queue_one --jitter 2m --timeout 10m
     """
-    trigger = _trigger(interval, cron, timezone)
+    when = _trigger(trigger, timezone, interval_s=interval, cron=cron, calendar=calendar)
     policy = given(overlap=overlap, catch_up=catch_up, jitter_s=jitter, timeout_s=timeout, max_retries=max_retries)
     policy |= given(start=start, end=end)
-    body = given(id=schedule_id, name=name, data=data, trigger=trigger, policy=policy or None)
+    body = given(id=schedule_id, name=name, data=data, trigger=when, policy=policy or None)
     with api(ctx) as client:
         answer = client.post("/schedules", body)
         if as_json:
@@ -228,9 +234,10 @@ def backfill(
         views.say_queued(answer)
 
 
-def _trigger(interval: float | None, cron: str | None, timezone: str | None) -> dict[str, Any]:
-    if (interval is None) == (cron is None):
-        raise WrongInput(what="--interval and --cron", why="give one of them")
-    if timezone is not None and cron is None:
-        raise WrongInput(what="--timezone", why="it belongs to --cron; an interval has none")
-    return given(interval_s=interval, cron=cron, timezone=timezone)
+def _trigger(whole: dict[str, Any] | None, timezone: str | None, **kinds: Any) -> dict[str, Any]:
+    chosen = given(**kinds)
+    if len(chosen) + (whole is not None) != 1:
+        raise WrongInput(what="--interval, --cron, --calendar and --trigger", why="give one of them")
+    if timezone is not None and not chosen.keys() & {"cron", "calendar"}:
+        raise WrongInput(what="--timezone", why="it belongs to --cron or --calendar; a --trigger has its own")
+    return whole if whole is not None else {**chosen, **given(timezone=timezone)}

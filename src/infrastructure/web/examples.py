@@ -30,6 +30,7 @@ MONITORING = {
     "interval_s": 5,
     "cron": None,
     "timezone": None,
+    "when": "every 5 seconds",
     "paused": False,
     "pause": None,
     "status": "active",

@@ -152,7 +152,9 @@ def _methods_at(path: str, routes: Sequence[BaseRoute]) -> set[str]:
     return found
 
 
-def invalid(found: Sequence[Any], rename: dict[tuple[str | int, ...], tuple[str, ...]] | None = None) -> RoundsmanError:
+def invalid(
+    found: Sequence[Any], rename: dict[tuple[str | int, ...], tuple[str | int, ...]] | None = None
+) -> RoundsmanError:
     """Return the error for what pydantic found. ``rename`` maps places in a model to places in the request."""
     names = rename or {}
     field_errors = [
@@ -170,7 +172,9 @@ def invalid_fields(field_errors: list[dict[str, Any]], total: int | None = None)
     return errors.InvalidRequest(why=f"The request is not valid. {said}{more}", **{IN_REQUEST: field_errors})
 
 
-def _renamed(loc: tuple[str | int, ...], names: dict[tuple[str | int, ...], tuple[str, ...]]) -> tuple[str | int, ...]:
+def _renamed(
+    loc: tuple[str | int, ...], names: dict[tuple[str | int, ...], tuple[str | int, ...]]
+) -> tuple[str | int, ...]:
     for length in range(len(loc), -1, -1):
         if loc[:length] in names:
             return (*names[loc[:length]], *loc[length:])

@@ -10,29 +10,74 @@ from domain.runs.errors import InvalidData, UnknownJob
 from domain.scheduling.descriptor import Id, RecurrentTaskDescriptor
 from domain.scheduling.errors import InvalidTrigger
 from domain.scheduling.policy import SchedulePolicy
+from domain.scheduling.trigger import MOST_PARTS, CalendarInterval
 from infrastructure.web.json_models import Body, LeftOut, Patch, example
 from infrastructure.web.parameters import CountedTime
 from infrastructure.web.problems import IN_REQUEST, invalid
 
-PLACES: dict[tuple[str | int, ...], tuple[str, ...]] = {
+PLACES: dict[tuple[str | int, ...], tuple[str | int, ...]] = {
     (): ("body",),
     ("interval",): ("body", "trigger", "interval_s"),
-    ("cron",): ("body", "trigger", "cron"),
-    ("timezone",): ("body", "trigger", "timezone"),
+    **{(kind,): ("body", "trigger", kind) for kind in ("cron", "calendar", "either", "both", "timezone")},
+    **{
+        (kind, n, "interval"): ("body", "trigger", kind, n, "interval_s")
+        for kind in ("either", "both")
+        for n in range(MOST_PARTS)
+    },
 }
 """Where a field of a descriptor stands in a request."""
 
+CALENDAR = {"calendar": {"months": 1, "day": 31, "hour": 9, "missing_day": "last"}, "timezone": "Europe/Brussels"}
+BOTH = {"both": [{"interval_s": 7200}, {"cron": "* * * * 1-5"}], "timezone": "Europe/Brussels"}
+EITHER = {"either": [{"cron": "0 9 * * 1-5"}, {"cron": "0 12 * * 0,6"}], "timezone": "Europe/Brussels"}
 CRON = {"cron": "0 6 * * 1-5", "timezone": "Europe/Brussels"}
 POLICY = {"overlap": "skip", "catch_up": "one", "jitter_s": 30, "timeout_s": 600}
 REQUEST = {"id": "nightly-report", "name": "Report", "data": {"team": "ops"}, "trigger": CRON, "policy": POLICY}
 
 
+SINGLE = ("interval_s", "cron", "calendar")
+ELAPSED = "a timezone goes with cron or calendar; an interval counts elapsed time, the same everywhere"
+Seconds = Annotated[float, Strict()]
+
+
+class PartRequest(Body):
+    """One trigger of a combination: every `interval_s` seconds, a `cron` line or a `calendar`."""
+
+    model_config = example({"cron": "* * * * 1-5"}, oneOf=[{"required": [kind]} for kind in SINGLE])
+
+    interval_s: LeftOut[Seconds] = Field(default=None, description="Seconds of elapsed time between two fires.")
+    cron: LeftOut[str] = Field(default=None, description="A line of five fields, as in crontab(5).")
+    calendar: LeftOut[CalendarInterval] = Field(default=None, description="Every so many months or days.")
+    timezone: LeftOut[str] = Field(default=None, description="IANA name of its timezone; that of the trigger without.")
+
+    @model_validator(mode="after")
+    def _one(self) -> "PartRequest":
+        if [self.interval_s, self.cron, self.calendar].count(None) != 2:
+            raise ValueError("give one of interval_s, cron and calendar; combinations do not nest")
+        if self.interval_s is not None and "timezone" in self.model_fields_set:
+            raise ValueError(ELAPSED)
+        return self
+
+    def fields(self) -> dict[str, Any]:
+        """Return the part's fields in a descriptor."""
+        return {"interval": self.interval_s, "cron": self.cron, "calendar": self.calendar, "timezone": self.timezone}
+
+
+RequestParts = Annotated[list[PartRequest], Field(min_length=2, max_length=MOST_PARTS)]
+
+
 class TriggerRequest(Body):
-    """When to fire: every `interval_s` seconds, or by a `cron` line of five fields in a `timezone`."""
+    """When to fire, in one of five ways.
 
-    model_config = example(CRON, oneOf=[{"required": ["interval_s"]}, {"required": ["cron"]}])
+    Every `interval_s` seconds; by a `cron` line of five fields; by a `calendar`, every so many months or days; whenever
+    `either` of several triggers fires; or only when `both` (all) of them fire at the very same moment. `timezone` is
+    that of cron lines and calendars. In a combination an interval counts from the full minute in which the schedule was
+    made, or from `policy.start`.
+    """
 
-    interval_s: LeftOut[Annotated[float, Strict()]] = Field(
+    model_config = example(CRON, oneOf=[{"required": [kind]} for kind in (*SINGLE, "either", "both")])
+
+    interval_s: LeftOut[Seconds] = Field(
         default=None, description="Seconds of elapsed time between two fires, 0.01 to a year.", examples=[30]
     )
     cron: LeftOut[str] = Field(
@@ -40,21 +85,36 @@ class TriggerRequest(Body):
         description="minute hour day-of-month month day-of-week, as in crontab(5); 0 and 7 are Sunday.",
         examples=["0 6 * * 1-5"],
     )
+    calendar: LeftOut[CalendarInterval] = Field(
+        default=None, description="One time of the day, every so many years and months, or weeks and days."
+    )
+    either: LeftOut[RequestParts] = Field(default=None, description="Fires whenever one of these does.")
+    both: LeftOut[RequestParts] = Field(default=None, description="Fires when all of these do, at the same moment.")
     timezone: str = Field(
-        default="UTC", description="IANA name of the timezone of the cron line.", examples=["Europe/Brussels"]
+        default="UTC",
+        description="IANA name of the timezone of cron lines and calendars.",
+        examples=["Europe/Brussels"],
     )
 
     @model_validator(mode="after")
     def _one(self) -> "TriggerRequest":
-        if (self.interval_s is None) == (self.cron is None):
-            raise ValueError("give either interval_s or cron, and not both")
-        if self.cron is None and "timezone" in self.model_fields_set:
-            raise ValueError("a timezone goes with cron; an interval counts elapsed time, the same everywhere")
+        given = [kind for kind in (*SINGLE, "either", "both") if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError("give one of interval_s, cron, calendar, either and both")
+        if given == ["interval_s"] and "timezone" in self.model_fields_set:
+            raise ValueError(ELAPSED)
         return self
 
     def fields(self) -> dict[str, Any]:
         """Return the trigger's fields in a descriptor."""
-        return {"interval": self.interval_s, "cron": self.cron, "timezone": self.timezone}
+        parts = {"either": self.either, "both": self.both}
+        return {
+            "interval": self.interval_s,
+            "cron": self.cron,
+            "calendar": self.calendar,
+            **{kind: [part.fields() for part in found] if found else None for kind, found in parts.items()},
+            "timezone": self.timezone,
+        }
 
 
 class ScheduleRequest(Body):

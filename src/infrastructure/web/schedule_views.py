@@ -8,12 +8,12 @@ from pydantic import BaseModel, Field
 from application.scheduling.compiled import at, milliseconds
 from application.scheduling.planning import look_at
 from domain.runs.run import RunRecord
-from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.policy import SchedulePolicy
 from domain.scheduling.schedule import Parked, Pause, ScheduleCounts, ScheduleInfo, ScheduleStatus
 from infrastructure.web.json_models import example
 from infrastructure.web.lists import Page
-from infrastructure.web.schedule_requests import CRON, POLICY, REQUEST
+from infrastructure.web.schedule_requests import POLICY, REQUEST
+from infrastructure.web.trigger_views import TriggerView, trigger_view
 
 UNREADABLE = "Null if it was written by another version of the program, so that this one cannot read it."
 RUN_ID = "nightly-report@19aaa2f8cc00b51.1795500000000"
@@ -21,11 +21,13 @@ COUNTS = {"fired": 12, "skipped": 1, "missed": 0, "succeeded": 11, "failed": 1, 
 SCHEDULE: dict[str, Any] = {
     **REQUEST,
     "version": 1,
+    "when": "at 06:00 on weekdays, Europe/Brussels",
     "policy": {**POLICY, "start": None, "end": None, "max_retries": None},
     "status": "active",
     "generation": 3,
     "created_at": "2026-11-02T10:15:00.123Z",
     "next_fire": "2026-11-24T05:00:00Z",
+    "next_fires": [f"2026-11-{day}T05:00:00Z" for day in (24, 25, 26, 27, 30)],
     "next_run_time": "2026-11-24T05:00:17.402Z",
     "last_fire": "2026-11-23T05:00:00Z",
     "last_outcome": "failed",
@@ -57,23 +59,6 @@ RUN = {
 }
 
 
-class IntervalView(BaseModel):
-    """Fires every so many seconds."""
-
-    model_config = example({"interval_s": 30})
-
-    interval_s: float
-
-
-class CronView(BaseModel):
-    """Fires by a cron line."""
-
-    model_config = example(CRON)
-
-    cron: str
-    timezone: str
-
-
 class ScheduleView(BaseModel):
     """A schedule: what it does, when, and how it went."""
 
@@ -86,12 +71,16 @@ class ScheduleView(BaseModel):
         description="Version of the data. One below that of the job's class is upgraded each time it is loaded; an "
         f"empty change stores it in the present version. {UNREADABLE}"
     )
-    trigger: IntervalView | CronView | None = Field(description=f"When it fires. {UNREADABLE}")
+    trigger: TriggerView | None = Field(description=f"When it fires. {UNREADABLE}")
+    when: str | None = Field(description=f"The trigger in words. {UNREADABLE}")
     policy: SchedulePolicy | None = Field(description=f"What happens around the trigger. {UNREADABLE}")
     status: ScheduleStatus
     generation: int | None = Field(description=f"Grows with every change of the definition. {UNREADABLE}")
     created_at: datetime | None = Field(description=f"When it was made. {UNREADABLE}")
     next_fire: datetime | None = Field(description="The next due time; null while it is paused or parked.")
+    next_fires: list[datetime] | None = Field(
+        description="The next five due times, without jitter. Empty while it is paused or parked; null in lists."
+    )
     next_run_time: datetime | None = Field(description="When that fire is taken: its due time plus its jitter.")
     last_fire: datetime | None
     last_outcome: str | None
@@ -117,22 +106,16 @@ class ScheduleView(BaseModel):
             **{name: getattr(info, name) for name in cls.model_fields.keys() & ScheduleInfo.model_fields.keys()},
             data=descriptor.data if descriptor else None,
             version=descriptor.version if descriptor else None,
-            trigger=_trigger(descriptor) if descriptor else None,
+            trigger=trigger_view(descriptor) if descriptor else None,
             policy=descriptor.policy if descriptor else None,
             next_run_time=next_run_time(info),
         )
 
 
-def _trigger(descriptor: RecurrentTaskDescriptor) -> IntervalView | CronView:
-    if descriptor.interval is not None:
-        return IntervalView(interval_s=descriptor.interval)
-    return CronView(cron=descriptor.cron or "", timezone=descriptor.timezone)
-
-
 class ScheduleList(Page[ScheduleView]):
     """Schedules in the order of their ids."""
 
-    model_config = example({"items": [SCHEDULE], "next_cursor": "nightly-report"})
+    model_config = example({"items": [{**SCHEDULE, "next_fires": None}], "next_cursor": "nightly-report"})
 
 
 class RunList(Page[RunRecord]):

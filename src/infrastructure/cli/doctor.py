@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infrastructure.cli.errors import FAILED
+from infrastructure.cli.errors import FAILED, CliError
 from infrastructure.cli.findings import Area, Finding, Level
 from infrastructure.cli.options import AsJson, api
 from infrastructure.cli.output import print_json, say
@@ -58,7 +58,7 @@ def doctor(
 
 
 def _examine(ctx: typer.Context, config: Path | None) -> Iterator[Finding]:
-    from infrastructure.cli.doctor_fleet import judge, look_at_api
+    from infrastructure.cli.doctor_fleet import API, judge, look_at_api
     from infrastructure.cli.doctor_machine import look_at_data, look_at_machine
 
     yield from look_at_machine()
@@ -70,8 +70,11 @@ def _examine(ctx: typer.Context, config: Path | None) -> Iterator[Finding]:
         yield from look_at_data(settings.data_dir, is_embedded)
         findings, told = _store(settings, is_embedded)
         yield from findings
-    with api(ctx) as client:
-        findings, known = look_at_api(client)
+    try:
+        with api(ctx) as client:
+            findings, known = look_at_api(client)
+    except CliError as error:  # an address or a key that is none: the rest is looked at all the same
+        findings, known = [API.wrong("address", str(error), "Set it anew, in the environment or with --url.")], None
     yield from findings
     if (fleet := told or known) is not None:
         yield from judge(fleet, version("roundsman"))

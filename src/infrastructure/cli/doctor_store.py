@@ -10,7 +10,7 @@ from application.runs.registry import JobRegistry
 from application.scheduling import BackgroundTaskScheduler
 from domain.errors import RoundsmanError
 from infrastructure.cli.doctor_fleet import Fleet
-from infrastructure.cli.findings import Area, Finding
+from infrastructure.cli.findings import Area, Finding, Level
 from infrastructure.events.bus import RedisEventBus
 from infrastructure.key_types import KEY_TYPES
 from infrastructure.redis import server_check
@@ -46,7 +46,13 @@ async def look_at_store(settings: StoreSettings) -> tuple[list[Finding], Fleet |
         store = RedisStore(settings.redis_url.get_secret_value(), settings.namespace, access=settings.access)
         await store.open()
         findings = [finding async for finding in _findings(store, settings)]
-        return findings, await _fleet(store)
+        if any(finding.name == "layout" and finding.level is Level.WRONG for finding in findings):
+            return findings, None  # what another version wrote is not for this one to read
+        try:
+            return findings, await _fleet(store)
+        except (ValueError, KeyError, TypeError) as error:
+            says = f"What the instances wrote cannot be read: {type(error).__name__}."
+            return [*findings, STORE.wrong("content", says, "Look at it with the newest version that runs here.")], None
     except RoundsmanError as error:
         mend = "Mend what it says; 'docs/how-to/connect-to-redis.md' has an example for each kind of Redis."
         return [STORE.wrong("connection", str(error), mend)], None

@@ -60,7 +60,7 @@ def follow(client: ApiClient, topics: str, after: str | None = None) -> Iterator
                 raise
             why = str(error)
         if delay_s == FIRST_DELAY_S:
-            note(f"Cut off: {why.splitlines()[0]} Trying again, from where it was.")
+            note(f"Cut off: {_sentence(why)} Trying again, from where it was.")
         time.sleep(delay_s)
         delay_s = min(delay_s * 2, LONGEST_DELAY_S)
 
@@ -85,7 +85,7 @@ def watch(
             if known is None or (isinstance(error, RefusedByServer) and not _passes(error)):
                 raise
             if not is_away:
-                note(f"Not reachable: {str(error).splitlines()[0]} Looking again every {every_s:g} s.")
+                note(f"{_sentence(str(error))} Looking again every {every_s:g} s.")
             is_away = True
         else:
             is_away = False
@@ -129,3 +129,8 @@ def _passes(error: RefusedByServer) -> bool:
     """Tell whether a refusal is over by itself some time: the store is away, or the program is stopping."""
     status = error.problem.get("status")
     return isinstance(status, int) and status >= 500
+
+
+def _sentence(text: str) -> str:
+    first = (text.splitlines() or [""])[0].strip()
+    return first if first.endswith((".", "?", "!")) else f"{first}."

@@ -119,7 +119,8 @@ def _app(program: "Program") -> "FastAPI":
         finally:
             await program.stop()
 
-    return create_web_app(program.services, program.settings.server, lifespan)
+    tracing = program.telemetry.of_requests()
+    return create_web_app(program.services, program.settings.server, lifespan, tracing)
 
 
 @contextmanager

@@ -4,7 +4,9 @@ from typing import Any
 
 from dependency_injector import containers, providers
 
+from application.runs.observer import RunObserver
 from application.runs.registry import JobRegistry
+from application.scheduling.tracing import SchedulingTrace
 from infrastructure.audit.container import AuditContainer
 from infrastructure.events.bus import RedisEventBus
 from infrastructure.events.options import EventBusOptions
@@ -38,11 +40,11 @@ class RootContainer(containers.DeclarativeContainer):
     """Schedules with connections of its own: for threads while no loop of the program runs."""
     registry = providers.Dependency(instance_of=JobRegistry)
     injector: providers.Dependency[Any] = providers.Dependency()
+    observer = providers.Dependency(instance_of=RunObserver)
+    trace = providers.Dependency(instance_of=SchedulingTrace)
 
     events = providers.Singleton(event_bus, store, instance_id, settings)
-    audit = providers.Container(
-        AuditContainer, settings=settings.provided.audit, store=store, instance_id=instance_id
-    )
+    audit = providers.Container(AuditContainer, settings=settings.provided.audit, store=store, instance_id=instance_id)
     scheduling = providers.Container(
         SchedulingContainer,
         settings=settings.provided.background_jobs,
@@ -55,6 +57,8 @@ class RootContainer(containers.DeclarativeContainer):
         schedule_alone=schedule_alone,
         actor=providers.Object(actor),
         write_down=audit.writer,
+        observer=observer,
+        trace=trace,
     )
     monitoring = providers.Container(
         MonitoringContainer,

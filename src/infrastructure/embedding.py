@@ -83,7 +83,9 @@ class Roundsman:
         self._program = Program(_settings(settings, tuple(modules)), role, containers)
         self._life: _Life | None = None
         self._guard = threading.Lock()
-        self.api: FastAPI = create_web_app(self._services, self._program.settings.server)
+        self.api: FastAPI = create_web_app(
+            self._services, self._program.settings.server, tracing=self._program.telemetry.of_requests()
+        )
         """The routes, for ``app.mount("/roundsman", roundsman.api)``; they answer 503 while it is stopped."""
 
     async def start(self) -> None:

@@ -26,6 +26,8 @@ from infrastructure.redis.watch import StoreWatch
 from infrastructure.runs.injection import ContainerInjector
 from infrastructure.runs.layout import check_layout
 from infrastructure.settings import Settings
+from infrastructure.telemetry.program_metrics import ProgramMetrics
+from infrastructure.telemetry.program_telemetry import ProgramTelemetry
 from infrastructure.user_containers import Bindings, Resources, given_containers, load_containers
 from infrastructure.web.health import Health
 from infrastructure.web.services import Services
@@ -57,6 +59,8 @@ class Program:
         self.role = role
         self.instance_id = ""
         """Names this process to the others, from the moment it opens."""
+        self.telemetry = ProgramTelemetry(settings)
+        self._metrics: ProgramMetrics | None = None
         self.registry = JobRegistry.from_modules((*OWN_JOB_MODULES, *settings.background_jobs.modules))
         own = load_containers(settings.background_jobs.containers)
         self._user_containers = [*own, *given_containers(containers)]
@@ -94,6 +98,7 @@ class Program:
             self._watch = StoreWatch(self._store, KEY_TYPES, self._begin_anew)
             self._container = self._compose(self._store)
             self._inject(self._container)
+            self._metrics = self.telemetry.look_at(self._container, self.executes)
         except DataDirectoryInUse as error:
             await self.close()
             raise explain(error) from None
@@ -183,6 +188,7 @@ class Program:
             monitoring=container.monitoring.monitoring(),
             alerts=container.monitoring.alert_list(),
             audit=container.audit.log(),
+            metrics=self._metrics,
         )
 
     def _new_store(self) -> RedisStore:
@@ -207,6 +213,8 @@ class Program:
             registry=self.registry,
             is_only_machine=self._embedded is not None,
             schedule_alone=providers.Object(self._schedule_alone),
+            observer=self.telemetry.observer,
+            trace=self.telemetry.scheduling,
         )
         injector = ContainerInjector([container, *self._user_containers], self._resources.all)
         container.injector.override(providers.Object(injector))
@@ -223,7 +231,9 @@ class Program:
     def _services(self) -> list[HostedService]:
         container = self.container
         assert self._watch is not None  # noqa: S101 - the program is open
-        services: list[HostedService] = [self._watch, container.events()]
+        services: list[HostedService] = [self.telemetry, self._watch, container.events()]
+        if (beside := self.telemetry.own_server(self.services)) is not None:
+            services.append(beside)
         if not self.executes:
             return [*services, container.scheduling.scheduler(), container.scheduling.announcer()]
         monitoring = container.monitoring

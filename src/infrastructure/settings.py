@@ -34,6 +34,8 @@ from infrastructure.setting_kinds import (
 )
 from infrastructure.settings_problems import describe
 from infrastructure.settings_sources import Key, read_sources
+from infrastructure.telemetry.addresses import split_address
+from infrastructure.telemetry.settings import TelemetrySettings
 
 DAY_S = 86_400.0
 SHORTEST_RENEWAL_S = 0.1
@@ -176,18 +178,6 @@ class AuditSettings(Section):
     hidden_fields: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
 
 
-class TelemetrySettings(Section):
-    """What the program says about itself."""
-
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["console", "json"] = "console"
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _lower(cls, level: object) -> object:
-        return level.lower() if isinstance(level, str) else level
-
-
 class Settings(Section):
     """All settings of the program."""
 
@@ -199,6 +189,18 @@ class Settings(Section):
     alerts: AlertsSettings = AlertsSettings()
     audit: AuditSettings = AuditSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+
+    @field_validator("telemetry")
+    @classmethod
+    def _metrics_are_guarded(cls, telemetry: TelemetrySettings, info: ValidationInfo) -> TelemetrySettings:
+        address, server = telemetry.metrics_address, info.data.get("server")
+        if address and server is not None and not server.api_keys:
+            host, _ = split_address(address)
+            if not _is_loopback(host):
+                raise ValueError(
+                    f"metrics_address {host} can be reached from other machines: set server.api_keys, or use 127.0.0.1"
+                )
+        return telemetry
 
 
 def load_settings(

@@ -23,7 +23,7 @@ from infrastructure.events.options import Condition, EventBusOptions, EventCount
 from infrastructure.events.parked import Parked
 from infrastructure.events.positions import Position, format_cursor, parse_cursor
 from infrastructure.events.reading import Reading
-from infrastructure.events.streams import Key, Streams
+from infrastructure.events.streams import Backlog, Key, Streams
 from infrastructure.events.subscription import RedisSubscription
 from infrastructure.events.tail import Tails
 from infrastructure.events.wire import decode, encode, entry
@@ -159,6 +159,16 @@ class RedisEventBus:
         """Return parked events, the newest first; see the port. Raises ``NotParked`` for a ``before`` that is no id."""
         with _store_errors():
             return await self._parked.newest(group, before, limit)
+
+    async def backlogs(self) -> dict[str, Backlog]:
+        """Return what each group of the fleet has before it, over all families; raises ``StoreUnavailable``."""
+        found: dict[str, Backlog] = {}
+        with _store_errors():
+            for name in FAMILIES:
+                for group, more in (await self._streams.backlogs(name)).items():
+                    so_far = found.get(group, Backlog(0, 0))
+                    found[group] = Backlog(so_far.pending + more.pending, so_far.lag + more.lag)
+        return found
 
     async def requeue(self, parked_id: str) -> None:
         """Deliver a parked event to its group again; see the port."""

@@ -1,16 +1,24 @@
 """The Redis calls of the event bus. Answers are bytes: no entry, whatever it holds, must break the reply it is in."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis.asyncio
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from infrastructure.events.lua import digest, script
 from infrastructure.events.positions import Extent, Position
 from infrastructure.events.wire import Entry, entry, stream_id
 
 Key = Callable[..., str]
+
+
+class Backlog(NamedTuple):
+    """What a group has before it: events that a member has and did not acknowledge, and those that none has read."""
+
+    pending: int
+    lag: int
+    """0 where the store cannot tell, as after entries were deleted."""
 
 
 class Streams:
@@ -59,6 +67,20 @@ class Streams:
             Extent(stream_id(last), stream_id(first) if first else None, length, added)
             for last, first, length, added in answer
         ]
+
+    async def backlogs(self, family: str) -> dict[str, Backlog]:
+        """Return the groups of a family's stream; none where there is no stream yet."""
+        try:
+            answer = await self._send(self._command, "XINFO", "GROUPS", self.name(family))
+        except ResponseError as error:
+            if "no such key" in str(error).lower():
+                return {}
+            raise
+        groups = (dict(zip(row[::2], row[1::2], strict=True)) for row in answer)
+        return {
+            group[b"name"].decode(errors="replace"): Backlog(int(group[b"pending"]), int(group.get(b"lag") or 0))
+            for group in groups
+        }
 
     async def parked_before(self, before: str, count: int) -> list[Entry]:
         """Return parked entries, the newest first, up to and including the id ``before`` (``+``: all)."""

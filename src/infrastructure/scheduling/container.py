@@ -12,6 +12,7 @@ from application.runs.observer import UNOBSERVED, RunObserver
 from application.runs.registry import JobRegistry
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from application.scheduling.deeds import WriteDown, unwritten
+from application.scheduling.tracing import UNTRACED, SchedulingTrace
 from infrastructure.redis.connection import RedisStore
 from infrastructure.runs.announcer import Announcer
 from infrastructure.runs.instances import RedisInstances
@@ -53,6 +54,7 @@ def make_scheduler(
     executes: bool,
     actor: Callable[[], str],
     write_down: WriteDown,
+    trace: SchedulingTrace,
 ) -> BackgroundTaskScheduler:
     """Return the scheduler; without the engine in a process that only controls."""
     scheduler = BackgroundTaskScheduler(
@@ -63,6 +65,7 @@ def make_scheduler(
         default_timeout_s=settings.default_timeout_s,
         actor=actor,
         write_down=write_down,
+        trace=trace,
     )
     engine.park = scheduler.park
     return scheduler
@@ -119,6 +122,7 @@ class SchedulingContainer(containers.DeclarativeContainer):
     schedule_alone: providers.Dependency[Any] = providers.Dependency()
     observer = providers.Dependency(instance_of=RunObserver, default=providers.Object(UNOBSERVED))
     """Looks on while runs begin and end."""
+    trace = providers.Dependency(instance_of=SchedulingTrace, default=providers.Object(UNTRACED))
 
     kept = providers.Singleton(retention, settings)
     schedules = providers.Singleton(RedisJobStore, store, instance_id, kept)
@@ -127,6 +131,6 @@ class SchedulingContainer(containers.DeclarativeContainer):
     announcer = providers.Singleton(make_announcer, store, instance_id, settings, kept, facts)
     instances = providers.Singleton(RedisInstances, store)
     scheduler = providers.Singleton(
-        make_scheduler, registry, schedules, runs, engine, settings, executes, actor, write_down
+        make_scheduler, registry, schedules, runs, engine, settings, executes, actor, write_down, trace
     )
     bus = providers.Singleton(BackgroundTasksBus, scheduler, schedule_alone)

@@ -47,7 +47,7 @@ METRICS: tuple[MetricSpec, ...] = (
     _process(
         "run_lateness_seconds",
         "histogram",
-        "From the due time to the begin of the body, by the store's clock: first attempts, without catch-up and backfill.",
+        "From the due time to the begin of the body, by the store's clock: first attempts of what was meant in time.",
         "job",
     ),
     _process("run_duration_seconds", "histogram", "From the begin of the body to its end, each attempt.", "job"),

@@ -1,7 +1,7 @@
 """The web application: features behind one door."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from functools import cache
 from importlib.metadata import version
@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -21,6 +22,7 @@ from infrastructure.web import (
     docs_page,
     events,
     instances,
+    metrics,
     monitoring,
     openapi,
     probes,
@@ -32,6 +34,7 @@ from infrastructure.web.door import Door, ResponseHeaders
 from infrastructure.web.parameters import refuse_unknown_parameters
 from infrastructure.web.problems import API, ErrorAnswers, on_http_error, on_invalid_request
 from infrastructure.web.services import Services
+from infrastructure.web.traces import FollowTraces
 
 FEATURES: tuple[APIRouter, ...] = (
     workers.router,
@@ -47,12 +50,31 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 
 
 def create_web_app(
-    services: Services | Callable[[], Services], settings: ServerSettings, lifespan: Lifespan | None = None
+    services: Services | Callable[[], Services],
+    settings: ServerSettings,
+    lifespan: Lifespan | None = None,
+    tracing: TelemetryConfig | None = None,
 ) -> FastAPI:
     """Return the application; ``services`` may be a function, asked at each request, that the lifespan gives a meaning.
 
-    Serve it with ``infrastructure.web.server``: that ends event streams when it stops.
+    ``tracing`` is how FastAPI makes spans of requests; None leaves that to the providers of the whole process. Serve it
+    with ``infrastructure.web.server``: that ends event streams when it stops.
     """
+    app = bare_app(services, settings, (probes.router, metrics.router, docs_page.router), lifespan, tracing)
+    for router in FEATURES:
+        app.include_router(router, prefix=API, dependencies=[Depends(refuse_unknown_parameters)])
+    _add_document(app)
+    return app
+
+
+def bare_app(
+    services: Services | Callable[[], Services],
+    settings: ServerSettings,
+    routers: Iterable[APIRouter],
+    lifespan: Lifespan | None = None,
+    tracing: TelemetryConfig | None = None,
+) -> FastAPI:
+    """Return an application with these routes, the door before them and errors told as problems."""
     app = FastAPI(
         title="Roundsman",
         version=version("roundsman"),
@@ -64,14 +86,12 @@ def create_web_app(
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers={RequestValidationError: on_invalid_request, HTTPException: on_http_error},
+        telemetry=tracing,
     )
     app.state.services = services if callable(services) else lambda: services
     app.state.streams = events.OpenStreams()
-    for router in FEATURES:
-        app.include_router(router, prefix=API, dependencies=[Depends(refuse_unknown_parameters)])
-    app.include_router(probes.router)
-    app.include_router(docs_page.router)
-    _add_document(app)
+    for router in routers:
+        app.include_router(router)
     _add_middleware(app, settings)
     return app
 
@@ -93,6 +113,7 @@ def _add_document(app: FastAPI) -> None:
 def _add_middleware(app: FastAPI, settings: ServerSettings) -> None:
     """Wrap the application, innermost first: refused and failed requests get their headers too."""
     app.add_middleware(Bodies)
+    app.add_middleware(FollowTraces)
     app.add_middleware(Door, settings=settings)
     app.add_middleware(ErrorAnswers)
     if settings.allowed_origins:

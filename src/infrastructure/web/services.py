@@ -15,6 +15,7 @@ from application.runs.store import RunStore
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from infrastructure.audit.log import RedisAuditLog
 from infrastructure.runs.instances import RedisInstances
+from infrastructure.telemetry.program_metrics import ProgramMetrics
 from infrastructure.web.health import Health
 
 
@@ -33,6 +34,7 @@ class Services:
     monitoring: WorkerMonitoringScheduler
     alerts: AlertList
     audit: RedisAuditLog
+    metrics: ProgramMetrics | None = None
 
 
 def services_of(request: Request) -> Services:

@@ -48,7 +48,7 @@ async def test_a_schedule_that_nobody_knows_is_parked_once_due_and_goes_on_when_
     for asked in (newer, older):
         info = await parked_schedule(asked, "new")
         assert info.parked is not None
-        assert info.parked.reason.startswith("no running instance knows 'Note' in version 2; start one that has it")
+        assert info.parked.reason.startswith("no running instance knows 'Note' in version 2 (only in version 1); ")
         assert info.next_fire is None
     page = await older.scheduler.list_tasks(status="parked")
     assert [item.id for item in page.items] == ["new"], "what is not due yet is not parked, and what is known neither"
@@ -85,7 +85,8 @@ async def test_a_one_shot_that_nobody_knows_is_parked_and_goes_on(cluster: Clust
         run = await parked_run(newer, run_id)
         assert run.status == "queued"
         assert run.parked == (
-            "no running instance knows 'Once' in version 2; start one that has it in background_jobs.modules"
+            "no running instance knows 'Once' in version 2 (only in version 1); "
+            "start one that has it in background_jobs.modules"
         )
     later_info = await newer.scheduler.get_task_info("later")
     assert isinstance(later_info, OneShotInfo)
@@ -145,3 +146,16 @@ async def test_the_api_shows_why_it_waits(redis_url: str, namespace: str) -> Non
 
 async def _is(ask: object, wanted: str) -> bool:
     return await ask() == wanted  # type: ignore[operator,no-any-return]
+
+
+async def test_who_raised_a_version_without_an_upgrade_is_told_which_versions_there_are(cluster: Cluster) -> None:
+    older = await cluster.start(lease_ms=LEASE_MS, executes=False)
+    await older.bus.schedule_task(RecurrentTaskDescriptor(id="s", name="Note", interval=0.1))
+    await cluster.start(lease_ms=LEASE_MS, jobs=(NewerNote, NewerOnce))
+    await cluster.start(lease_ms=LEASE_MS, jobs=(NewerNote, NewerOnce))
+    parked = (await parked_schedule(older, "s")).parked
+    assert parked is not None
+    assert parked.reason == (
+        "no running instance knows 'Note' in version 1 (only in version 2); start one that has it in "
+        "background_jobs.modules, or give it an upgrade from version 1"
+    )

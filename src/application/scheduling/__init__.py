@@ -15,11 +15,13 @@ from domain.runs.job import (
 from domain.runs.retry import RetryPolicy
 from domain.scheduling.descriptor import RecurrentTaskDescriptor, ScheduledTaskDescriptor, TaskDescriptor
 from domain.scheduling.policy import SchedulePolicy
+from domain.scheduling.trigger import CalendarInterval, TriggerPart
 
 __all__ = [
     "BackgroundJob",
     "BackgroundTaskScheduler",
     "BackgroundTasksBus",
+    "CalendarInterval",
     "Inject",
     "Injected",
     "JobContext",
@@ -33,5 +35,6 @@ __all__ = [
     "ScheduledTaskDescriptor",
     "TaskDescriptor",
     "TransientError",
+    "TriggerPart",
     "backgroundjob",
 ]

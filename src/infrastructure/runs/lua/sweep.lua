@@ -9,10 +9,26 @@ local GRACE_LEASES = 2
 local UNKNOWN = 'no running instance knows '
 local more, executing = '', false
 
+-- Which versions of each job running instances know.
+local versions = {}
+local function note_version(lane)
+  local name, version = string.match(lane, '^(.*)@(%d+)$')
+  if name then
+    versions[name] = versions[name] or {}
+    table.insert(versions[name], tonumber(version))
+  end
+end
+
 local function reason_of(lane)
   local name, version = string.match(lane, '^(.*)@(%d+)$')
-  return UNKNOWN .. "'" .. (name or lane) .. "' in version " .. (version or '?') ..
-    '; start one that has it in background_jobs.modules'
+  local others, only, hint = versions[name or ''], '', ''
+  if others then
+    table.sort(others)
+    only = ' (only in version ' .. table.concat(others, ', ') .. ')'
+    if others[#others] > tonumber(version) then hint = ', or give it an upgrade from version ' .. version end
+  end
+  return UNKNOWN .. "'" .. (name or lane) .. "' in version " .. (version or '?') .. only ..
+    '; start one that has it in background_jobs.modules' .. hint
 end
 
 local function known_lanes()
@@ -22,7 +38,10 @@ local function known_lanes()
   for _, text in ipairs(redis.call('HVALS', PREFIX .. 'instances')) do
     local instance = cjson.decode(text)
     if NOW - (seen[instance.id] or 0) <= GRACE_LEASES * (instance.lease_ms or lease) then
-      for _, lane in ipairs(instance.lanes or {}) do known[lane], executing = true, true end
+      for _, lane in ipairs(instance.lanes or {}) do
+        if not known[lane] then note_version(lane) end
+        known[lane], executing = true, true
+      end
     end
   end
   return known

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from external_server import ExternalServer, free_port
 from infrastructure.redis import errors
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
@@ -87,6 +88,12 @@ async def test_these_servers_will_not(facts: dict[str, str], kind: type[Exceptio
     assert type(error) is kind
     assert says in str(error)
     assert url.removeprefix("redis://") in str(error)
+
+
+async def test_a_real_cluster_is_refused(external: Callable[..., ExternalServer]) -> None:
+    port = free_port()
+    external(port=port, cluster_enabled="yes", cluster_config_file="nodes", cluster_port=free_port())
+    assert isinstance(await refusal(f"redis://127.0.0.1:{port}"), errors.StoreIsCluster)
 
 
 async def test_one_that_may_evict_is_used_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:

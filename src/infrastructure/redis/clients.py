@@ -16,6 +16,8 @@ from infrastructure.redis.url import Host, StoreUrl
 CONNECT_TIMEOUT_S = 2.0
 MAX_CONNECTIONS = 64
 HEALTH_CHECK_INTERVAL_S = 15
+FOR_ONE_QUESTION = {"health_check_interval": 0}
+"""Else a PING would go before it."""
 
 
 class Clients:
@@ -71,13 +73,13 @@ class Clients:
 
     def _loop_sentinel(self, host: Host) -> "redis.asyncio.Redis":
         connection = LOOP["rediss" if self.tls else "redis"]
-        options = self._loop_options(ANSWER_S, ANSWER_S)
+        options = {**self._loop_options(ANSWER_S, ANSWER_S), **FOR_ONE_QUESTION}
         pool = redis.asyncio.ConnectionPool(connection_class=connection, **options, **self._sentinel_place(host))
         return redis.asyncio.Redis.from_pool(pool)
 
     def _thread_sentinel(self, host: Host) -> "redis.Redis":
         connection = THREAD["rediss" if self.tls else "redis"]
-        options = self._thread_options(ANSWER_S, ANSWER_S)
+        options = {**self._thread_options(ANSWER_S, ANSWER_S), **FOR_ONE_QUESTION}
         pool = redis.ConnectionPool(connection_class=connection, **options, **self._sentinel_place(host))
         return redis.Redis.from_pool(pool)
 

@@ -15,7 +15,8 @@ Info = Mapping[str, Any]
 
 def check_server(info: Info, address: str) -> None:
     """Raise the ``StoreError`` that says why this server cannot be used."""
-    mode, role = info.get("redis_mode", "standalone"), info.get("role", "master")
+    mode = info.get("server_mode", info.get("redis_mode", "standalone"))  # Valkey's name, and Redis's
+    role = info.get("role", "master")
     if mode == "sentinel":
         raise errors.StoreIsSentinel(address=address)
     if "redis_version" not in info or mode not in ("standalone", "cluster"):

@@ -15,6 +15,7 @@ from domain.errors import StoreUnavailable, StrangeKey
 from infrastructure.redis import server_check
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.redis.strangers import find_strange_keys, look_at_names
+from infrastructure.redis.url import written
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class StoreCondition:
 
 
 class StoreWatch:
-    """Look at the store every two seconds. A hosted service.
+    """Look at the store every two seconds, where the Sentinels say that it is. A hosted service.
 
     The store carries an identity that this program wrote. When it is gone, or is another one, so is everything else:
     that is said loudly, and ``regained`` is called to write what a new store must have. What else is wrong (data that
@@ -86,6 +87,7 @@ class StoreWatch:
     async def _look(self) -> None:
         try:
             with store_errors():
+                await self._store.follow()
                 await self._recognise()
                 self._tell(await self._examine())
         except StoreUnavailable as error:
@@ -134,7 +136,10 @@ class StoreWatch:
         ]
         if info.get("role", "master") != "master":
             await self._store.reconnect()
-        return StoreCondition(server_check.facts(info), tuple(trouble for trouble in troubles if trouble))
+        facts = server_check.facts(info)
+        if self._store.primary is not None:
+            facts["primary"] = written(self._store.primary)
+        return StoreCondition(facts, tuple(trouble for trouble in troubles if trouble))
 
     async def _strangers(self) -> tuple[str, ...]:
         """Look at the keys that there is one of, and search for others if the server has just complained of one."""

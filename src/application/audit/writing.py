@@ -39,7 +39,7 @@ class AuditWriter:
         """Return the note of a deed: pure but for who asks, which the current task knows."""
         actor = self._actor(deed)
         facts: dict[str, Any] = {"via": actor.via}
-        if actor.client is not None and actor.client != actor.name:
+        if actor.client is not None:
             facts["client"] = actor.client
         if actor.run_id is not None:
             facts["run_id"] = actor.run_id

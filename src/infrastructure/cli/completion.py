@@ -56,7 +56,7 @@ def ids_of(path: str) -> Complete:
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         try:
             return _ids(ctx, path, incomplete)
-        except (CliError, ValueError, TypeError, AttributeError):
+        except (CliError, ValueError, TypeError, LookupError, AttributeError):
             return []
 
     return complete

@@ -17,6 +17,8 @@ from infrastructure.cli.app import create_cli
 from infrastructure.cli.errors import INTERRUPTED, RUNS_LEFT
 
 if TYPE_CHECKING:
+    import socket
+
     from fastapi import FastAPI
 
     from infrastructure.program import Program, Role
@@ -45,13 +47,16 @@ def run(role: "Role", host: str | None, port: int | None, data_dir: Path | None,
 
         settings = _settings(host, port, data_dir, config)
         set_up_logging(settings.telemetry.log_level, settings.telemetry.log_format)
-        return asyncio.run(_run(_program(settings, role)))
+        with _traced():
+            return asyncio.run(_run(_program(settings, role)))
 
 
 def check(role: "Role", host: str | None, port: int | None, data_dir: Path | None, config: Path | None) -> int:
     """Check settings, job modules and the dependencies of all jobs, opening nothing; raise what is wrong."""
-    program = _program(_settings(host, port, data_dir, config), role)
-    program.check_jobs()
+    settings = _settings(host, port, data_dir, config)
+    with _traced():
+        program = _program(settings, role)
+        program.check_jobs()
     names = ", ".join(sorted(program.registry.definitions))
     print(f"settings are valid; background jobs: {names}")  # noqa: T201 - what the command is for
     return 0
@@ -81,14 +86,20 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def _program(settings: "Settings", role: "Role") -> "Program":
-    """Prepare the program; where a module of the user's does not import, show its traceback and raise."""
-    from domain.runs.errors import JobModuleError
     from infrastructure.program import Program
-    from infrastructure.user_containers import InvalidContainer
+
+    return Program(settings, role)
+
+
+@contextmanager
+def _traced() -> Iterator[None]:
+    """Where code of the user's fails while the program is prepared or starts, show its traceback, and raise."""
+    from domain.runs.errors import JobModuleError
+    from infrastructure.user_containers import InvalidContainer, ResourceFailed
 
     try:
-        return Program(settings, role)
-    except (JobModuleError, InvalidContainer) as error:
+        yield
+    except (JobModuleError, InvalidContainer, ResourceFailed) as error:
         if error.__cause__ is not None:
             _show(error.__cause__)
         raise
@@ -178,9 +189,13 @@ async def _serve(program: "Program", asked: asyncio.Event, insisted: asyncio.Eve
 
     sockets = listen(program.settings.server)
     server = make_server(_app(program))
-    if not await _unless(asked, program.start()):
-        for listener in sockets:
-            listener.close()
+    try:
+        is_started = await _unless(asked, program.start())
+    except BaseException:
+        _close(sockets)
+        raise
+    if not is_started:
+        _close(sockets)
         return
     look = FirstLook(program.settings, program.container.events(), sockets[0].getsockname()[1], sys.stdout)
     beside = [asyncio.create_task(look.show()), asyncio.create_task(_end(server, asked, insisted))]
@@ -189,6 +204,11 @@ async def _serve(program: "Program", asked: asyncio.Event, insisted: asyncio.Eve
     finally:
         for task in beside:
             await end_task(task)
+
+
+def _close(sockets: "list[socket.socket]") -> None:
+    for listener in sockets:
+        listener.close()
 
 
 async def _end(server: "ApiServer", asked: asyncio.Event, insisted: asyncio.Event) -> None:

@@ -216,7 +216,7 @@ class Program:
             observer=self.telemetry.observer,
             trace=self.telemetry.scheduling,
         )
-        injector = ContainerInjector([container, *self._user_containers], self._resources.all)
+        injector = ContainerInjector(self._user_containers, self._resources.all, container)
         container.injector.override(providers.Object(injector))
         return container
 

@@ -43,7 +43,7 @@ class UnsatisfiedDependency(JobDefinitionError):
 
 class AmbiguousDependency(JobDefinitionError):
     """The background job '{job}' asks for '{field}: {type}', and these providers give it equally: {providers}. Name the
-    one it wants: {field}: Annotated[{type}, Inject("<provider>")]."""
+    one it wants: {field}: Annotated[{type}, Inject("<provider>")]; or take one out of background_jobs.containers."""
 
 
 class UnknownJob(RoundsmanError):

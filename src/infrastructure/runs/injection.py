@@ -11,7 +11,17 @@ from dependency_injector import containers, providers
 
 from domain.runs.errors import AmbiguousDependency, JobDefinitionError, UnsatisfiedDependency
 from domain.runs.job import DependencySpec, JobDefinition
-from infrastructure.runs.providers import Named, below, derives, effective, is_async, is_unbound, lives_per_run, walk
+from infrastructure.runs.providers import (
+    Named,
+    below,
+    derives,
+    effective,
+    is_async,
+    is_unbound,
+    lives_per_run,
+    says_nothing,
+    walk,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +41,18 @@ class ContainerInjector:
     Everything else is left alone. Overrides hold from the next run on.
     """
 
-    def __init__(self, roots: Iterable[containers.Container], awaited: Iterable[Any] = ()) -> None:
-        """``awaited`` are async providers for which somebody gives the thing itself before the first run."""
-        self._named = [named for root in roots for named in walk(root)]
+    def __init__(
+        self,
+        roots: Iterable[containers.Container],
+        awaited: Iterable[Any] = (),
+        own: containers.Container | None = None,
+    ) -> None:
+        """``awaited`` are async providers for which somebody gives the thing itself before the first run.
+
+        ``own`` is the program's container: jobs get what is in it, and errors do not list that.
+        """
+        self._users = [named for root in roots for named in walk(root)]
+        self._named = [*(walk(own) if own is not None else ()), *self._users]
         self._awaited = {id(provider) for provider in awaited}
         self._plans: dict[type, Plan] = {}
 
@@ -100,11 +119,14 @@ class ContainerInjector:
         return found.provider
 
     def _known(self, wanted: Any) -> str:
-        """Name the types there are; those that only look like the wanted one in full."""
+        """Name the types there are, those that only look like the wanted one in full, and who says none."""
         alike = type_name(wanted)
-        types = {given for named in self._named for given in named.gives}
+        types = {given for named in self._users for given in named.gives}
         names = {f"{one.__module__}.{alike}" if type_name(one) == alike else type_name(one) for one in types}
-        return f"known: {', '.join(sorted(names))}" if names else "there are no providers"
+        known = f"known: {', '.join(sorted(names))}" if names else "there are no providers"
+        if silent := ", ".join(sorted(named.name for named in self._users if says_nothing(named))):
+            known += f"; {silent}: annotate what it returns, or yields"
+        return known
 
     def _name(self, provider: Any) -> str:
         return next((named.name for named in self._named if named.provider is provider), str(provider))

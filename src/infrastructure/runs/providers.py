@@ -124,6 +124,11 @@ def below(tops: Iterable[Any]) -> list[Any]:
     return found
 
 
+def says_nothing(named: Named) -> bool:
+    """Tell whether a provider calls something that does not say what it returns."""
+    return not named.gives and callable(_provides(named.provider))
+
+
 def is_async(provider: Any) -> bool:
     """Tell whether a provider gives a future instead of the thing itself."""
     if provider.last_overriding is not None:

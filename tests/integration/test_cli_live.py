@@ -225,7 +225,7 @@ def test_a_server_that_hangs_or_answers_nonsense_completes_nothing(monkeypatch: 
                 "COMP_CWORD": "3",
             }
             found = roundsman(url=server.url, env=env)
-        assert (found.status, found.out, found.err) == (0, "", "")
+        assert (found.status, found.out.strip(), found.err) == (0, "", "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

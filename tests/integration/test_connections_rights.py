@@ -120,6 +120,17 @@ async def test_rights_that_are_taken_away_make_the_store_unavailable(server: Ext
     await store.close()
 
 
+async def test_the_user_in_the_documents_has_what_is_needed_and_no_more(server: ExternalServer) -> None:
+    text = (Path(infrastructure.__path__[0]).parents[1] / "docs/how-to/connect-to-redis.md").read_text()
+    line = re.search(r"^ACL SETUSER roundsman on (.*?)```", text, re.MULTILINE | re.DOTALL)
+    assert line is not None
+    server.tell(*line[0].removesuffix("```").replace(">PASSWORD", ">s3cret").split())
+    store = RedisStore(f"unix://roundsman:s3cret@{server.socket_path}")
+    await store.open()
+    await store.close()
+    assert {word for word in line[0].split() if word[0] == "+"} == set(GRANTED)
+
+
 def test_all_that_scripts_call_is_listed() -> None:
     called = {
         name.lower()

@@ -4,7 +4,7 @@ import pytest
 
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.errors import InvalidNamespace, InvalidStoreUrl
-from infrastructure.redis.url import check_url
+from infrastructure.redis.url import check_url, read_url
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,8 @@ from infrastructure.redis.url import check_url
         ("rediss://:s3cret@host:7000/?ssl_ca_certs=/ca.pem&db=2", "host:7000"),
         ("redis://[::1]:7000", "[::1]:7000"),
         ("unix://:s3cret@/run/redis.sock?db=1", "unix:///run/redis.sock"),
+        ("redis+sentinel://u:s3cret@a,b:1,[::1]:2/main", "main (by the Sentinels a:26379,b:1,[::1]:2)"),
+        ("rediss+sentinel://a/main/3?ssl_ca_certs=/ca.pem", "main (by the Sentinels a:26379)"),
     ],
 )
 def test_an_address_has_no_password(url: str, address: str) -> None:
@@ -46,6 +48,19 @@ def test_an_address_has_no_password(url: str, address: str) -> None:
         ("rediss://host?ssl_min_version=x", "ssl_ca_certs"),
         ("unix://", "it has no path"),
         ("redis://[::1", "host and port are malformed"),
+        ("rediss://host?ssl_cert_reqs=maybe", "ssl_cert_reqs is required, or none"),
+        ("unix:///" + "x" * 107, "its path has 108 bytes, and a unix socket's may have 107"),
+        ("unix:///" + "ä" * 54, "its path has 109 bytes"),
+        ("redis+sentinel://a", "it does not say what the Sentinels call the primary"),
+        ("redis+sentinel://:s3cret@a/", "it does not say what the Sentinels call the primary"),
+        ("redis+sentinel://a/my%20master", "it does not say what the Sentinels call the primary"),
+        ("redis+sentinel://a/main/x", "the database is not a number"),
+        ("redis+sentinel://a/main/1/2", "the database is not a number"),
+        ("redis+sentinel:///main", "it has no host"),
+        ("redis+sentinel://a,,b/main", "it has no host"),
+        ("redis+sentinel://a,b:x/main", "host and port are malformed"),
+        ("redis+sentinel://a/main?ssl_ca_certs=x", "after ? only db is known"),
+        ("sentinel://a/main", "does not begin with redis://"),
     ],
 )
 def test_what_is_no_url_is_refused_by_the_settings_name(url: str, why: str) -> None:
@@ -53,6 +68,15 @@ def test_what_is_no_url_is_refused_by_the_settings_name(url: str, why: str) -> N
         RedisStore(url)
     assert why in str(failure.value)
     assert "s3cret" not in str(failure.value)
+
+
+def test_all_parts_of_a_url_are_read() -> None:
+    read = read_url("rediss+sentinel://us%40er:s3%2Fcret@a,b:1/main/3?ssl_certfile=/c.pem")
+    assert (read.user, read.password, read.hosts) == ("us@er", "s3/cret", (("a", 26379), ("b", 1)))
+    assert (read.primary_name, read.database, read.tls_options) == ("main", 3, {"ssl_certfile": "/c.pem"})
+    assert read_url("redis+sentinel://a/main?db=4").database == 4
+    assert read_url("redis://h/2").database == read_url("redis://h/7?db=2").database == 2
+    assert "s3/cret" not in repr(read)
 
 
 @pytest.mark.parametrize("namespace", ["", "a:b", "{a}", "a b", "a*", "x" * 65, "ä"])

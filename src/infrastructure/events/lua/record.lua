@@ -7,6 +7,7 @@ local NOTE = false
 if KEYS[2] then
   NOTE = {}
   for i = 6, 1, -1 do NOTE[i] = table.remove(ARGV) end
+  redis.call('XLEN', KEYS[2]) -- a log of another type refuses the call here, before anything is changed
 end
 
 -- `done` says better than the note what was done; `found` is JSON that only the store could know. Both may be left out.

@@ -20,6 +20,8 @@ README = "examples/fastapi-service/README.md"
 EMBED = "docs/how-to/embed.md"
 UVICORN = "uvicorn main:app --port 8000 --workers 4"
 GUNICORN = "gunicorn main:app --bind 127.0.0.1:8000 --workers 4 --worker-class uvicorn_worker.UvicornWorker --preload"
+FOR_TESTS = ["--no-control-socket"]
+"""gunicorn would make one in the home directory."""
 EVERY_S = 0.05
 
 pytestmark = pytest.mark.usefixtures("no_server_left")
@@ -87,7 +89,7 @@ def test_four_workers_of_uvicorn_count_each_fire_once_and_one_more_replaces_a_ki
 
 
 def test_gunicorn_forks_a_loaded_application_and_each_fire_is_counted_once(shared: Project) -> None:
-    shared.start(documented(GUNICORN, README, EMBED))
+    shared.start([*documented(GUNICORN, README, EMBED), *FOR_TESTS])
     shared.wait(lambda: len(instances(shared)) == 4, "four instances")
     shared.wait(lambda: len(counts(shared)) > 40, "forty counts")
     found = counts(shared)
@@ -101,7 +103,8 @@ def test_gunicorn_forks_a_loaded_application_and_each_fire_is_counted_once(share
 
 @pytest.mark.parametrize("command", [UVICORN, GUNICORN], ids=["uvicorn", "gunicorn"])
 def test_without_a_redis_workers_say_what_they_need_and_end(shop: Project, command: str) -> None:
-    process = shop.begin([word.replace("4", "2") for word in documented(command, README, EMBED)])
+    words = [word.replace("4", "2") for word in documented(command, README, EMBED)]
+    process = shop.begin(words + FOR_TESTS * (words[0] == "gunicorn"))
     process.wait(90)
     assert "WorkersNeedRedis: Several workers of one server cannot share the embedded Valkey" in shop.said
     assert "Set store.redis_url (ROUNDSMAN_STORE__REDIS_URL)" in shop.said

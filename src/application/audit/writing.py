@@ -13,6 +13,7 @@ LONGEST_REASON = 1000
 LONGEST_NAME = 200
 LARGEST = 16_384
 """Characters of one entry's JSON; what is larger loses its differences, and says so."""
+ENCODER = json.JSONEncoder(separators=(",", ":"), default=str)
 PROGRAM = "program"
 CHANGES, JOBS = ("audit", "changes"), ("audit", "jobs")
 """One-shots have a log of their own: a program that submits thousands must not push out who paused what."""
@@ -67,4 +68,4 @@ def _named(text: str) -> str:
 
 
 def _dump(facts: dict[str, Any]) -> str:
-    return json.dumps({name: value for name, value in facts.items() if value}, separators=(",", ":"), default=str)
+    return ENCODER.encode({name: value for name, value in facts.items() if value})

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 HIDDEN = "(hidden)"
@@ -10,6 +11,8 @@ LONGEST_VALUE = 300
 """Characters of JSON kept of one value."""
 MOST_FIELDS = 40
 DEEPEST = 8
+NAMES_REMEMBERED = 1000
+SHORTEST_SECRET = len("a://b@")
 
 SECRET_WORDS = (
     *("password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "privatekey", "accesskey"),
@@ -29,6 +32,7 @@ class Differences:
     def __init__(self, hidden: Iterable[str] = ()) -> None:
         words = [_plain(word) for word in (*SECRET_WORDS, *hidden)]
         self._secret = re.compile("|".join(re.escape(word) for word in words if word))
+        self._is_secret = lru_cache(NAMES_REMEMBERED)(self._has_secret_part)
 
     def between(self, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
         """Return dotted field -> ``{"before": …, "after": …}`` of what differs; one side is null where it had none.
@@ -49,7 +53,7 @@ class Differences:
         """Return a value as it may be shown under this name."""
         if value is None:
             return None
-        if any(self._secret.search(_plain(part)) for part in name.split(".")):
+        if (self._is_secret if len(name) <= LONGEST_VALUE else self._has_secret_part)(name):
             return HIDDEN
         cleaned = self.without_secrets(value)
         text = cleaned if isinstance(cleaned, str) else json.dumps(cleaned, ensure_ascii=False, default=str)
@@ -58,12 +62,17 @@ class Differences:
     def without_secrets(self, value: Any) -> Any:
         """Return a value without passwords in URLs, tokens of headers, and fields that are named like secrets."""
         if isinstance(value, str):
+            if len(value) < SHORTEST_SECRET or ("@" not in value and len(value.split(None, 1)) < 2):
+                return value
             return BARE_TOKEN.sub(rf"\1 {HIDDEN}", IN_URL.sub(rf"\1{HIDDEN}@", value))
         if isinstance(value, Mapping):
             return {str(name): self.shown(str(name), inner) for name, inner in value.items()}
         if isinstance(value, list | tuple):
             return [self.without_secrets(inner) for inner in value]
         return value
+
+    def _has_secret_part(self, name: str) -> bool:
+        return any(self._secret.search(_plain(part)) is not None for part in name.split("."))
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "", depth: int = 1) -> Flat:

@@ -62,6 +62,10 @@ def test_a_secret_is_hidden_wherever_it_stands() -> None:
     assert '"host": "a"' in text
 
 
+def test_a_secret_behind_a_very_long_name_is_hidden_too() -> None:
+    assert "hunter2" not in json.dumps(between({}, {"data": {"x" * 500: {"password": "hunter2"}}}))
+
+
 def test_more_names_can_be_hidden() -> None:
     assert between({}, {"iban_of_team": "BE68"}, "IBAN") == {"iban_of_team": {"before": None, "after": HIDDEN}}
     assert between({}, {"iban_of_team": "BE68"})["iban_of_team"]["after"] == "BE68"
@@ -73,6 +77,8 @@ def test_more_names_can_be_hidden() -> None:
         ("postgresql://ann:hunter2@db/x", f"postgresql://{HIDDEN}@db/x"),
         ("see redis://:hunter2@r:6379/0 there", f"see redis://{HIDDEN}@r:6379/0 there"),
         ("Bearer abcdefgh12345", f"Bearer {HIDDEN}"),
+        ("basic\tabcdefgh12345", f"basic {HIDDEN}"),
+        ("a://b@", f"a://{HIDDEN}@"),
         ("https://example.com/a@b", "https://example.com/a@b"),
     ],
 )

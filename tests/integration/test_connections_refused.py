@@ -147,6 +147,7 @@ async def test_nobody_listening() -> None:
     assert isinstance(error, errors.StoreUnreachable)
     assert f"127.0.0.1:{port}" in str(error)
     assert "store.redis_url" in str(error)
+    assert ".." not in str(error)
 
 
 @pytest.mark.parametrize("url", ["unix:///nowhere/at/all.sock", "redis://host.invalid:1"])

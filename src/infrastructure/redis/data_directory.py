@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from infrastructure.redis.errors import DataDirectoryInUse, DataDirectoryIsFile, DataDirectoryUnusable
+from infrastructure.redis.errors import DataDirectoryInUse, DataDirectoryIsFile, DataDirectoryUnusable, DataDiskFull
 
 LOCK_POLL_S = 0.02
+ROOM_BYTES = 64 * 1024
+"""A server that begins anew writes less than this."""
 OWNER_PATIENCE_S = 1.0
 """A killed program needs a moment to die, and whoever restarts it should not lose that race."""
 
@@ -47,7 +49,7 @@ class DataDirectory:
             self._owner_fd = self._wait_for("owner.lock", OWNER_PATIENCE_S)
             _write_pid(self._owner_fd, os.getpid())
         except OSError as error:
-            raise self._unusable(error) from error
+            raise self.unusable(error) from error
 
     def release(self) -> None:
         """Give the directory up; twice is fine."""
@@ -68,7 +70,7 @@ class DataDirectory:
         try:
             return self._wait_for("server.lock", patience_s, give_up)
         except OSError as error:
-            raise self._unusable(error) from error
+            raise self.unusable(error) from error
 
     def _wait_for(self, name: str, patience_s: float, give_up: Callable[[], bool] = lambda: False) -> int:
         path, end = self.path / name, time.monotonic() + patience_s
@@ -107,12 +109,25 @@ class DataDirectory:
         if self.log.exists() and self.log.stat().st_size > keep_bytes:
             self.log.replace(self.log.with_suffix(".log.1"))
 
-    def _unusable(self, error: OSError) -> DataDirectoryUnusable:
+    def unusable(self, error: OSError) -> DataDirectoryUnusable:
+        """Return what the system's error means for whoever chose the directory."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return DataDiskFull(data_dir=self.data_dir, why=error.strerror)
         if isinstance(error, FileExistsError | NotADirectoryError):
             for path in (self.path, *self.path.parents):
                 if path.exists() and not path.is_dir():
                     return DataDirectoryIsFile(data_dir=self.data_dir, file=path)
+                if path.is_symlink() and not path.exists():
+                    return DataDirectoryUnusable(data_dir=self.data_dir, why=f"{path} is a link to nothing")
         return DataDirectoryUnusable(data_dir=self.data_dir, why=error.strerror or str(error))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether its disk has no room worth the name."""
+        try:
+            return shutil.disk_usage(self.data_dir).free < ROOM_BYTES
+        except OSError:
+            return False
 
 
 def record_server(lock_fd: int, pid: int) -> None:

@@ -88,8 +88,8 @@ class EmbeddedValkey:
     def open(self) -> None:
         """Start, blocking.
 
-        Raises ``DataDirectoryInUse``, ``DataDirectoryUnusable``, ``DataUnreadable``, ``NoServerBinary`` or
-        ``EmbeddedServerFailed``; then nothing is left running.
+        Raises ``DataDirectoryInUse``, ``DataDirectoryUnusable`` (``DataDiskFull`` is one), ``DataUnreadable``,
+        ``NoServerBinary`` or ``EmbeddedServerFailed``; then nothing is left running.
         """
         if self._supervisor is not None:
             return
@@ -99,6 +99,9 @@ class EmbeddedValkey:
             self._plan = self._new_plan(binary)
             self._supervisor = Supervisor(self._launch, self._stop_grace_s)
             self._supervisor.start()
+        except OSError as error:
+            self.close()
+            raise self._directory.unusable(error) from error
         except BaseException:
             self.close()
             raise

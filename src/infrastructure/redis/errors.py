@@ -24,6 +24,11 @@ class DataDirectoryIsFile(DataDirectoryUnusable):
     (setting data_dir, or ROUNDSMAN_DATA_DIR)."""
 
 
+class DataDiskFull(DataDirectoryUnusable):
+    """The disk of the data directory {data_dir} is full ({why}), and the embedded Valkey can write nothing. Make room
+    on it, or choose a directory elsewhere (setting data_dir, or ROUNDSMAN_DATA_DIR). The data there is not damaged."""
+
+
 class NoServerBinary(StoreError):
     """There is no embedded Valkey for this platform ({platform}): {why}. Run a Redis 7.0 or a Valkey 7.2, or newer, and
     name it in the setting store.redis_url (ROUNDSMAN_STORE__REDIS_URL)."""

@@ -49,7 +49,10 @@ def main(mode: str, parent_pid: str, watch_fd: str, *command: str) -> None:
     # The parent may have died before it was watched; then nobody would ever tell.
     if os.getppid() != int(parent_pid):
         sys.exit("the program that launched this server has ended")
-    os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+    try:
+        os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+    except OSError as error:
+        sys.exit(f"cannot run {command[0]}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from domain.errors import RoundsmanError
+from infrastructure.redis.binary import platform_name
 from infrastructure.redis.data_directory import DataDirectory, record_server
-from infrastructure.redis.errors import DataUnreadable, EmbeddedServerFailed
+from infrastructure.redis.errors import DataDiskFull, DataUnreadable, EmbeddedServerFailed, NoServerBinary
 
 Durability = Literal["everysec", "always"]
 
@@ -24,6 +25,9 @@ PROBE_TIMEOUT_S = 1.0
 KEEP_LOG_BYTES = 1_000_000
 TAIL_LINES = 6
 UNREADABLE = re.compile(r"AOF|append.?only|RDB|manifest|short read", re.IGNORECASE)
+NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded")
+NOT_FOR_HERE = re.compile(r"cannot run .*|.*version `GLIBC.*|.*error while loading shared libraries.*")
+"""What the shim, or the system's loader, says of a binary made for another platform."""
 DATA_FILE = re.compile(r"appendonly\.aof\.[\w.]+")
 
 
@@ -151,15 +155,19 @@ class ServerProcess:
 
     def _failure(self) -> RoundsmanError:
         """Tell from the log why the server ended before it was ready."""
-        tail = self._log_tail()
+        tail, directory = self._log_tail(), self._plan.directory
+        if (full := NO_ROOM.search(tail)) or (not tail and directory.is_full):
+            return DataDiskFull(data_dir=directory.data_dir, why=full[0] if full else "not even its log can be written")
+        if foreign := NOT_FOR_HERE.search(tail):
+            return NoServerBinary(platform=platform_name(), why=foreign[0].strip())
         was_killed = self._process.returncode in (
             -signal.SIGKILL,
             -signal.SIGTERM,
         )  # and may have been loading just then
         if UNREADABLE.search(tail) and not was_killed:
             found = DATA_FILE.findall(tail)
-            folder = self._plan.directory.path / "appendonlydir"
-            return DataUnreadable(file=folder / found[-1] if found else folder, log=self._plan.directory.log, tail=tail)
+            folder = directory.path / "appendonlydir"
+            return DataUnreadable(file=folder / found[-1] if found else folder, log=directory.log, tail=tail)
         return self._failed(f"it ended with {describe_exit(self._process.returncode)}")
 
     def _failed(self, why: str) -> EmbeddedServerFailed:

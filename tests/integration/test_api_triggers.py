@@ -78,6 +78,17 @@ async def test_a_patch_changes_the_kind_of_trigger_there_and_back(api: Api, trig
     assert back["trigger"] == {"interval_s": 60}
 
 
+async def test_a_program_names_the_new_trigger_alone(api: Api) -> None:
+    await api.post("/schedules", note({"interval_s": 60}))
+    scheduler = api.instance.scheduler
+    await scheduler.modify("s", {"calendar": {"months": 1, "day": 31}})
+    assert (await api.get("/schedules/s")).json()["when"].startswith("every month on the 31st")
+    await scheduler.modify("s", {"either": [{"interval": 7200}, {"cron": "0 9 * * *"}], "timezone": "Asia/Tokyo"})
+    assert (await api.get("/schedules/s")).json()["when"] == "every 2 hours, or every day at 09:00, Asia/Tokyo"
+    await scheduler.modify("s", {"interval": 60})
+    assert (await api.get("/schedules/s")).json()["trigger"] == {"interval_s": 60}
+
+
 REFUSED: list[tuple[Any, str, list[Any]]] = [
     ({"calendar": {}}, "give years and months, or weeks and days", ["calendar"]),
     ({"calendar": {"months": 1, "day": 32}}, "less than or equal to 31", ["calendar", "day"]),

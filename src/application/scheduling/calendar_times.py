@@ -1,7 +1,7 @@
 """The due times of a calendar: one time of the day, every so many months or days."""
 
 from calendar import monthrange
-from datetime import MAXYEAR, date, datetime, time, timedelta
+from datetime import MAXYEAR, date, datetime, time
 
 from application.scheduling.moments import at, milliseconds
 from application.scheduling.wall import WallClock
@@ -23,12 +23,14 @@ class CalendarTimes:
     def next_after(self, moment: int) -> int | None:
         """Return the first due time after ``moment``; None when there is none before the year 9999."""
         after = at(moment)
-        near = self._wall.shown(after).date() - timedelta(days=1)  # a gap may bring yesterday's time to today
-        found = self._dated(self._step_before(near))
+        shown = self._wall.shown(after)
+        found = self._dated(self._step_before(shown.date()))
         while found is not None:
             on, step = found
-            instant = self._wall.instant(datetime.combine(on, self._time))
-            if instant > after:
+            wall = datetime.combine(on, self._time)
+            # A time that the wall clock has passed has fired, also where a gap swallowed it; one that it shows for the
+            # second time has fired too.
+            if wall > shown and (instant := self._wall.instant(wall)) > after:
                 return milliseconds(instant)
             found = self._dated(step + 1)
         return None

@@ -90,6 +90,14 @@ def test_a_time_that_spring_swallows_fires_at_the_next_instant_that_exists() -> 
     ]
 
 
+@pytest.mark.parametrize("minute", range(0, 60, 7))
+def test_whatever_time_spring_swallows_fires_once(minute: int) -> None:
+    before = datetime(2027, 3, 26, tzinfo=UTC)
+    swallowed = {"hour": 2, "minute": minute, "second": 41, "start_date": date(2027, 3, 27)}
+    found = times(3, "Europe/Brussels", after=before, days=1, **swallowed)
+    assert found[1:] == ["2027-03-28 03:00+0200", f"2027-03-29 02:{minute:02}+0200"]
+
+
 def test_a_time_that_autumn_shows_twice_fires_the_first_time() -> None:
     before = datetime(2027, 10, 29, 12, tzinfo=UTC)
     assert times(3, "Europe/Brussels", after=before, days=1, hour=2, minute=30, start_date=date(2027, 10, 1)) == [

@@ -70,6 +70,7 @@ def test_intervals(interval: float, said: str) -> None:
         ("0 6 1,15 * *", "at 06:00 on the 1st and 15th of every month"),
         ("0 6 1-7 * *", "at 06:00 from the 1st to the 7th of every month"),
         ("0 6 22,23,31 1,7 *", "at 06:00 on the 22nd, 23rd and 31st of January and July"),
+        ("0 6 11,12,13,21 * *", "at 06:00 on the 11th, 12th, 13th and 21st of every month"),
         ("@yearly", "at 00:00 on the 1st of January"),
         ("0 6 * 6 *", "every day at 06:00 in June"),
         ("0 6 * 6-8 1", "at 06:00 on Mondays in June, July and August"),

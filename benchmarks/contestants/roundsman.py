@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 
 from benchmarks.contestants import roundsman_jobs
 from benchmarks.contestants.interface import Case, Recorder
@@ -31,9 +32,14 @@ class Roundsman:
         settings = {
             "store": {"redis_url": case.redis_url},
             "background_jobs": {"modules": [JOBS], "containers": [f"{JOBS}:BenchmarkContainer"]},
+            **self.sections(),
         }
         self._stack = ExitStack()
         self._program = Program(Settings.model_validate(settings))
+
+    def sections(self) -> dict[str, Any]:
+        """Return settings beside the defaults."""
+        return {}
 
     async def open(self) -> None:
         """Connect."""

@@ -29,19 +29,19 @@ async def test_a_program_tells_what_its_runs_did(redis_url: str, namespace: str)
         await one.bus.schedule_task(ScheduledTaskDescriptor(id="s2", name="Shaky", data={"fail_times": 9}))
         assert (await one.ended("s1")).status == "succeeded"
         assert (await one.ended("s2")).status == "failed"
-        found = await wait_until(lambda: _some(one, "roundsman_attempts_total", job="Beat", outcome="succeeded"))
+        found = await wait_until(lambda: _some(one, "roundsman_attempts_total", job_name="Beat", outcome="succeeded"))
     ended = {
-        outcome: value(found, "roundsman_attempts_total", job="Shaky", outcome=outcome)
+        outcome: value(found, "roundsman_attempts_total", job_name="Shaky", outcome=outcome)
         for outcome in ("retry", "succeeded", "failed", "lost", "cancelled")
     }
     assert ended == {"retry": 3, "succeeded": 1, "failed": 1, "lost": 0, "cancelled": 0}
-    assert value(found, "roundsman_runs_started_total", job="Shaky") == 5
-    assert value(found, "roundsman_run_lateness_seconds_count", job="Shaky") == 2  # first attempts
-    assert value(found, "roundsman_run_duration_seconds_count", job="Shaky") == 5
-    beats = value(found, "roundsman_runs_started_total", job="Beat")
-    assert 1 <= beats <= value(found, "roundsman_fires_due_total", job="Beat")
-    assert value(found, "roundsman_run_lateness_seconds_count", job="Beat") == beats
-    assert value(found, "roundsman_run_lateness_seconds_bucket", job="Beat", le="+Inf") == beats
+    assert value(found, "roundsman_runs_started_total", job_name="Shaky") == 5
+    assert value(found, "roundsman_run_lateness_seconds_count", job_name="Shaky") == 2  # first attempts
+    assert value(found, "roundsman_run_duration_seconds_count", job_name="Shaky") == 5
+    beats = value(found, "roundsman_runs_started_total", job_name="Beat")
+    assert 1 <= beats <= value(found, "roundsman_fires_due_total", job_name="Beat")
+    assert value(found, "roundsman_run_lateness_seconds_count", job_name="Beat") == beats
+    assert value(found, "roundsman_run_lateness_seconds_bucket", job_name="Beat", le="+Inf") == beats
     assert value(found, "roundsman_schedules_taken_total") >= 1
     assert value(found, "roundsman_scheduler_passes_total") >= 1
     assert value(found, "roundsman_store_up") == 1
@@ -99,7 +99,7 @@ async def test_no_number_of_schedules_adds_a_line(redis_url: str, namespace: str
     async with served(redis_url, namespace) as one:
         far = SchedulePolicy.model_validate({"start": "2100-01-01T00:00:00Z"})
         await one.bus.schedule_task(RecurrentTaskDescriptor(id="b", name="Beat", interval=0.05))
-        await wait_until(lambda: _some(one, "roundsman_attempts_total", job="Beat", outcome="succeeded"))
+        await wait_until(lambda: _some(one, "roundsman_attempts_total", job_name="Beat", outcome="succeeded"))
         before = await one.http.get("/metrics")
         for start in range(0, 10_000, 500):
             descriptors = [
@@ -111,12 +111,12 @@ async def test_no_number_of_schedules_adds_a_line(redis_url: str, namespace: str
             *(one.bus.schedule_task(ScheduledTaskDescriptor(id=f"one-{number}", name="Plain")) for number in range(50))
         )
         await one.ended("one-49")
-        after = await wait_until(lambda: _some(one, "roundsman_attempts_total", job="Plain", outcome="succeeded"))
+        after = await wait_until(lambda: _some(one, "roundsman_attempts_total", job_name="Plain", outcome="succeeded"))
         text = (await one.http.get("/metrics")).text
     assert after
     assert "many-" not in text
     assert "one-" not in text
-    kinds = re.compile(r'job="(\w+)"')
+    kinds = re.compile(r'job_name="(\w+)"')
     assert set(kinds.findall(text)) - {"WorkerSilenceCheckJob"} == {"Beat", "Plain"}
     assert len(text.splitlines()) < 2 * len(before.text.splitlines())
 
@@ -165,8 +165,8 @@ async def test_each_process_tells_of_itself_and_the_fleet_is_the_same_for_all(
             finally:
                 await other_program.stop()
         mine = await one.scrape()
-    assert value(mine, "roundsman_runs_started_total", job="Plain") == 1
-    assert value(found, "roundsman_runs_started_total", job="Plain") == 0
+    assert value(mine, "roundsman_runs_started_total", job_name="Plain") == 1
+    assert value(found, "roundsman_runs_started_total", job_name="Plain") == 0
     assert [s.labels["role"] for s in found["roundsman_build_info"].samples] == [role]
     assert bool(found["roundsman_slots_free"].samples) == (role == "scheduler")
 

@@ -11,7 +11,8 @@ Scope = Literal["process", "fleet"]
 class MetricSpec:
     """One metric. ``scope`` tells how to put the answers of several processes together.
 
-    ``process``: each tells what it did itself: sum. ``fleet``: each tells the same, what is in the store: max.
+    ``process``: each tells what it did itself: sum. ``fleet``: each tells the same, what is in the store: max. No label
+    is called ``job`` or ``instance``: Prometheus gives these to what it scrapes.
     """
 
     name: str
@@ -40,23 +41,23 @@ METRICS: tuple[MetricSpec, ...] = (
         "counter",
         "Due times that this process planned, those that were made up for by a later one included. What overlapped is "
         "among them and never starts.",
-        "job",
+        "job_name",
     ),
     # Runs
-    _process("runs_started_total", "counter", "Attempts whose body began here.", "job"),
+    _process("runs_started_total", "counter", "Attempts whose body began here.", "job_name"),
     _process(
         "run_lateness_seconds",
         "histogram",
         "From the due time to the begin of the body, by the store's clock: first attempts of what was meant in time.",
-        "job",
+        "job_name",
     ),
-    _process("run_duration_seconds", "histogram", "From the begin of the body to its end, each attempt.", "job"),
+    _process("run_duration_seconds", "histogram", "From the begin of the body to its end, each attempt.", "job_name"),
     _process(
         "attempts_total",
         "counter",
         "Attempts by how they ended: succeeded, retry (it is tried again), failed, cancelled, terminated (its schedule "
         "is over), released (given back by a process that stops), lost (another process owns the run).",
-        "job",
+        "job_name",
         "outcome",
     ),
     _process("takeovers_total", "counter", "Runs that this process took over from an owner whose lease had lapsed."),

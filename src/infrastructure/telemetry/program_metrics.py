@@ -194,7 +194,7 @@ def _family(spec: MetricSpec) -> Metric:
 
 
 def _add_histogram(family: Metric, spec: MetricSpec, label: str, buckets: Buckets) -> None:
-    labels: dict[str, Any] = {"job": label}
+    labels: dict[str, Any] = {"job_name": label}
     total = buckets.total
     cumulated = buckets.cumulated()
     for bound, count in cumulated:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanKind, StatusCode, set_span_in_context
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, set_span_in_context
 
 from application.runs.observer import RunObserver
 from application.scheduling.tracing import SchedulingTrace
@@ -41,17 +42,15 @@ class RunIds(RandomIdGenerator):
     def __init__(self) -> None:
         self._wanted = threading.local()
 
-    def of_run(self, run_id: str) -> None:
-        """Let the next trace that this thread begins be that of a run."""
-        self._wanted.run_id = run_id
+    def next_is(self, trace_id: int) -> None:
+        """Let the next trace that this thread begins have this id."""
+        self._wanted.trace_id = trace_id
 
     def generate_trace_id(self) -> int:
         """Return the id of a new trace."""
-        run_id = getattr(self._wanted, "run_id", None)
-        self._wanted.run_id = None
-        if run_id is None:
-            return super().generate_trace_id()
-        return int.from_bytes(blake2b(run_id.encode("utf-8", "replace"), digest_size=16).digest())
+        wanted = getattr(self._wanted, "trace_id", None)
+        self._wanted.trace_id = None
+        return super().generate_trace_id() if wanted is None else int(wanted)
 
 
 class Tracing:
@@ -66,8 +65,9 @@ class Tracing:
             "service.version": version("roundsman"),
         }
         self._ids = RunIds()
+        by_ratio = TraceIdRatioBased(ratio)
         self.provider = TracerProvider(
-            sampler=ParentBased(TraceIdRatioBased(ratio)),
+            sampler=ParentBased(by_ratio),
             resource=Resource.create(facts),
             shutdown_on_exit=False,
             id_generator=self._ids,
@@ -75,7 +75,7 @@ class Tracing:
         )
         self.provider.add_span_processor(self.export)
         tracer = self.provider.get_tracer("roundsman", version("roundsman"))
-        self.runs = RunSpans(tracer, self._ids)
+        self.runs = RunSpans(tracer, self._ids, by_ratio)
         self.scheduling = SchedulingSpans(tracer)
 
     async def start(self) -> None:
@@ -95,9 +95,10 @@ class RunSpans(RunObserver):
     """A span for each attempt, current while its body runs: child of the request that asked for the run, or, for the
     fires of a schedule, in a trace of the run's own with a link to the request that asked for the schedule."""
 
-    def __init__(self, tracer: trace.Tracer, ids: RunIds) -> None:
+    def __init__(self, tracer: trace.Tracer, ids: RunIds, sampler: TraceIdRatioBased) -> None:
         self._tracer = tracer
         self._ids = ids
+        self._sampler = sampler
         self._open: dict[Claim, Span] = {}
         self.instance_id = ""
 
@@ -109,9 +110,13 @@ class RunSpans(RunObserver):
         if asked_in is not None and spec.reason not in OWN_TRACE:
             parent = set_span_in_context(NonRecordingSpan(asked_in), NOWHERE)
         else:
+            trace_id = trace_of(spec.run_id)
+            if trace_id & self._sampler.TRACE_ID_LIMIT >= self._sampler.bound:  # as the sampler would, for less
+                attach(set_span_in_context(_unsampled(trace_id)))
+                return
             if asked_in is not None:
                 links = (Link(asked_in),)
-            self._ids.of_run(spec.run_id)
+            self._ids.next_is(trace_id)
         span = self._tracer.start_span(
             f"run {spec.name}", parent, SpanKind.CONSUMER, _attributes(claim, self.instance_id), links
         )
@@ -164,6 +169,15 @@ class SchedulingSpans(SchedulingTrace):
     def traceparent(self) -> str | None:
         """Return the present place in a trace."""
         return present_traceparent()
+
+
+def trace_of(run_id: str) -> int:
+    """Return the id of the trace that a run has to itself."""
+    return int.from_bytes(blake2b(run_id.encode("utf-8", "replace"), digest_size=16).digest())
+
+
+def _unsampled(trace_id: int) -> Span:
+    return NonRecordingSpan(SpanContext(trace_id, random.getrandbits(64) or 1, is_remote=False))
 
 
 def traces_url(endpoint: str) -> str:

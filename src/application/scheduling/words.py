@@ -13,7 +13,7 @@ LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def describe(descriptor: RecurrentTaskDescriptor, anchor: int) -> str:
-    """Return a trigger in words: ``every 2 hours on weekdays, Europe/Brussels``. ``anchor`` (ms) is that of its state."""
+    """Return a trigger in words, like ``every 2 hours on weekdays, UTC``; ``anchor`` (ms) is that of its state."""
     if descriptor.either is not None:
         return _combined(descriptor.either, descriptor.timezone, anchor, is_both=False)
     if descriptor.both is not None:

@@ -22,6 +22,8 @@ THREAD_PATIENCE_S = 30.0
 """How long the kit waits (really) for a sync body, which runs in a thread: longer than a test should take."""
 CYCLES = 50
 """So many turns of the event loop a body gets at least, before the kit takes it for waiting."""
+ROUNDS = 1_000
+"""When what follows from each other at one moment goes on for so long, it will not come to an end."""
 CALM = 5
 """So many turns of the event loop without news, and sleeping bodies sleep in all their parts."""
 
@@ -85,9 +87,14 @@ class KitEngine:
         return min((moment for moment in moments if moment is not None), default=None)
 
     async def settle(self) -> None:
-        """Let everything happen that is due now."""
-        busy = True
+        """Let everything happen that is due now; raise ``AssertionError`` when that has no end."""
+        busy, rounds = True, 0
         while busy:
+            rounds += 1
+            if rounds > ROUNDS:
+                last = self._memory.all_runs[-1].spec.name if self._memory.all_runs else "an event's handler"
+                now = self._clock.datetime().isoformat()
+                raise AssertionError(f"what happens at {now} has no end: each run leads to another; the last is {last}")
             fired = self._schedules.fire()
             claims = self._runs.claim(self.runner.free_slots)
             self.runner.hold(claims)

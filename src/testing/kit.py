@@ -1,11 +1,10 @@
 """The kit: the whole life of jobs in one test, in memory, with time that moves when the test says so."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-
-from dependency_injector import containers, providers
+from typing import TYPE_CHECKING
 
 from application.events.bus import EventBus
 from application.runs.registry import JobRegistry
@@ -15,20 +14,19 @@ from application.scheduling.moments import milliseconds
 from application.scheduling.scheduler import Scheduled
 from domain.events.event import Event
 from domain.scheduling.policy import aware_utc
-from infrastructure.user_containers import Bindings, given_containers
 from testing.clock import KitClock
 from testing.engine import KitEngine
 from testing.errors import ClockGoesForward, KitNotOpen, LoopUnusable
 from testing.events import MemoryEventBus
 from testing.expectations import Expectations
-from testing.injection import KitInjector
+from testing.injection import Given, KitInjector
 from testing.memory import Memory, MemoryRun
 from testing.outcome import JobRun
 from testing.runs import MemoryRuns
 from testing.schedules import MemorySchedules
 
-AnyContainer = containers.Container | type[containers.DeclarativeContainer]
-Containers = AnyContainer | Sequence[AnyContainer]
+if TYPE_CHECKING:
+    from testing.containers import Containers
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 """A Monday morning: when it is at the beginning of a test that does not say so."""
@@ -66,8 +64,8 @@ class JobKit(Expectations):
     def __init__(
         self,
         *jobs: type,
-        given: Mapping[str | type, object] | None = None,
-        container: Containers = (),
+        given: Given | None = None,
+        container: "Containers" = (),
         at: datetime | str = START,
         default_timeout_s: float = 300.0,
         patience_s: float = 1.0,
@@ -82,10 +80,8 @@ class JobKit(Expectations):
             self._registry, schedules, self._runs, default_timeout_s=default_timeout_s, actor=lambda: INSTANCE
         )
         self.bus = RecordingBus(self.scheduler)
-        roots = given_containers(container if isinstance(container, Sequence) else [container])
-        self._own = self._own_container()
-        self._bindings = Bindings(roots)
-        self._injector = KitInjector(given or {}, [*roots, self._own])
+        own = {BackgroundTasksBus: self.bus, BackgroundTaskScheduler: self.scheduler, EventBus: self.events}
+        self._injector = KitInjector(given or {}, container, own)
         self._engine = KitEngine(
             self._memory, schedules, self._runs, self.events, self._registry, self._injector, clock, patience_s
         )
@@ -94,14 +90,8 @@ class JobKit(Expectations):
 
     async def __aenter__(self) -> "JobKit":
         """Check that every job can be satisfied, as the program does at its start."""
-        own = self._own
-        self._bindings.bind({BackgroundTasksBus: own.bus, BackgroundTaskScheduler: own.scheduler, EventBus: own.events})
-        try:
-            self._injector.check(self._registry.definitions.values())
-            self._take_time(asyncio.get_running_loop())
-        except BaseException:
-            self._bindings.release()
-            raise
+        self._injector.check(self._registry.definitions.values())
+        self._take_time(asyncio.get_running_loop())
         await self.scheduler.start()
         self._open = True
         return self
@@ -110,6 +100,7 @@ class JobKit(Expectations):
         try:
             self._clock.install(loop)
         except (AttributeError, TypeError):
+            self._injector.release()
             raise LoopUnusable(loop=type(loop).__name__) from None
 
     async def __aexit__(
@@ -121,7 +112,7 @@ class JobKit(Expectations):
             await self._engine.stop()
             await self.scheduler.stop()
             self._clock.remove()
-            self._bindings.release()
+            self._injector.release()
 
     @property
     def now(self) -> datetime:
@@ -227,13 +218,6 @@ class JobKit(Expectations):
     def _must_be_open(self) -> None:
         if not self._open:
             raise KitNotOpen
-
-    def _own_container(self) -> containers.Container:
-        own = containers.DynamicContainer()
-        own.bus = providers.Object(self.bus)
-        own.scheduler = providers.Object(self.scheduler)
-        own.events = providers.Object(self.events)
-        return own
 
 
 def _moment(moment: datetime | str) -> datetime:

@@ -4,15 +4,19 @@ import asyncio
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor
 from domain.runs.job import BackgroundJob, JobDefinition
 from domain.scheduling.policy import YEAR_S
 from testing.blocking import refuse_running_loop
 from testing.errors import DataTwice, NoJob
-from testing.kit import START, Containers, JobKit
+from testing.injection import Given
+from testing.kit import START, JobKit
 from testing.outcome import JobRun
+
+if TYPE_CHECKING:
+    from testing.containers import Containers
 
 ID = "the-job"
 
@@ -21,8 +25,8 @@ async def run_job(
     job: BackgroundJob | type,
     data: Mapping[str, Any] | None = None,
     *,
-    given: Mapping[str | type, object] | None = None,
-    container: Containers = (),
+    given: Given | None = None,
+    container: "Containers" = (),
     at: datetime | str = START,
 ) -> JobRun:
     """Run a job once, to its end, and return what became of it: retries and sleeps take no real time.
@@ -46,8 +50,8 @@ def run_job_sync(
     job: BackgroundJob | type,
     data: Mapping[str, Any] | None = None,
     *,
-    given: Mapping[str | type, object] | None = None,
-    container: Containers = (),
+    given: Given | None = None,
+    container: "Containers" = (),
     at: datetime | str = START,
 ) -> JobRun:
     """Do the same in a test that is not async."""

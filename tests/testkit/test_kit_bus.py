@@ -83,7 +83,7 @@ class Teller(ScheduledBackgroundJob):
 
 
 def tell(topic: str = "worker.told", **said: Any) -> ScheduledTaskDescriptor:
-    return ScheduledTaskDescriptor(name="Teller", data={"topic": topic, "said": said})
+    return ScheduledTaskDescriptor(id=f"t{said.get('n', 0)}", name="Teller", data={"topic": topic, "said": said})
 
 
 async def test_events_reach_their_subscribers_before_the_kit_goes_on() -> None:
@@ -178,3 +178,19 @@ async def test_what_waits_for_the_bus_in_a_container_gets_that_of_the_kit() -> N
             kit.assert_published("worker.told", {"n": 7})
     async with JobKit(Ask, container=Office):
         pass
+
+
+@backgroundjob(task_type="scheduled")
+class Endless(ScheduledBackgroundJob):
+    bus: Injected[BackgroundTasksBus]
+
+    async def run_at(self) -> None:
+        await self.bus.schedule_task(ScheduledTaskDescriptor(name="Endless"))
+
+
+async def test_jobs_that_follow_each_other_for_ever_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("testing.engine.ROUNDS", 20)
+    async with JobKit(Endless) as kit:
+        await kit.schedule(ScheduledTaskDescriptor(name="Endless"))
+        with pytest.raises(AssertionError, match=r"2026-01-05T09:00:00\+00:00 has no end.* the last is Endless"):
+            await kit.run_due()

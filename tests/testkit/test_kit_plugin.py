@@ -53,7 +53,7 @@ def kit_options() -> dict[str, Any]:
 
 def run_pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *options]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
 
 
 async def test_the_fixture_takes_the_jobs_of_the_module_and_its_options(job_kit: JobKit) -> None:

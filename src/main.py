@@ -48,7 +48,9 @@ def run(role: "Role", host: str | None, port: int | None, data_dir: Path | None,
         settings = _settings(host, port, data_dir, config)
         set_up_logging(settings.telemetry.log_level, settings.telemetry.log_format)
         with _traced():
-            return asyncio.run(_run(_program(settings, role)))
+            program = _program(settings, role)
+            program.telemetry.serve_process()
+            return asyncio.run(_run(program))
 
 
 def check(role: "Role", host: str | None, port: int | None, data_dir: Path | None, config: Path | None) -> int:

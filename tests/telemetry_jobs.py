@@ -5,6 +5,8 @@ import contextvars
 import logging
 import threading
 
+from opentelemetry.trace import get_tracer
+
 from application.scheduling import (
     BackgroundTasksBus,
     Injected,
@@ -67,6 +69,16 @@ class Nested(ScheduledBackgroundJob):
 
     async def _say(self, words: str) -> None:
         library.warning(words)
+
+
+@backgroundjob(task_type="recurrent")
+class Spanning(RecurrentBackgroundJob):
+    """Make a span of its own, and fail in a way that is hard to tell."""
+
+    async def run_every(self, ctx: JobContext) -> None:
+        with get_tracer("user").start_as_current_span("work of the body"):
+            library.warning("in a span\nof its own \u2028 %s", "\x1b[2J")
+        raise ValueError("two\nlines")
 
 
 @backgroundjob(task_type="scheduled")

@@ -94,6 +94,11 @@ class ProgramTelemetry:
         self.server = MetricsServer(services, settings)
         return self.server
 
+    def serve_process(self) -> None:
+        """Send also spans that bodies make through OpenTelemetry's API: for a process of the program's own."""
+        if self.tracing is not None:
+            self.tracing.serve_process()
+
     def span_counts(self) -> dict[str, int]:
         """Return what became of spans; nothing where none are made."""
         return self.tracing.export.counts() if self.tracing else {}

@@ -44,7 +44,7 @@ async def server_that(answer: Answer) -> AsyncIterator[str]:
 
 def info(**facts: str) -> Answer:
     text = "# Server\r\n" + "".join(f"{name}:{value}\r\n" for name, value in facts.items())
-    answers = {"INFO": f"${len(text)}\r\n{text}\r\n".encode(), "EVAL": b"*0\r\n"}
+    answers = {"INFO": f"${len(text)}\r\n{text}\r\n".encode(), "EVAL": b"*2\r\n*0\r\n*0\r\n"}
     return lambda command: answers.get(command, b"+PONG\r\n")
 
 

@@ -111,6 +111,12 @@ async def test_a_wrong_password_and_no_password_have_their_own_words(server: Ext
         await RedisStore(url).open()
 
 
+async def test_a_command_that_was_renamed_away_is_named(external: Callable[..., ExternalServer]) -> None:
+    server = external(rename_command='XADD ""')
+    with pytest.raises(errors.NotARedis, match=r"it has no xadd \(did a rename-command"):
+        await RedisStore(server.url).open()
+
+
 async def test_rights_that_are_taken_away_make_the_store_unavailable(server: ExternalServer) -> None:
     store = RedisStore(user(server, "+@all", *OWN))
     await store.open()

@@ -230,7 +230,6 @@ async def test_a_log_that_is_switched_off_in_mid_run_ends_the_yes(external: Serv
         ({"appendonly": "no"}, "its append-only file is off; set appendonly yes"),
         ({"appendfsync": "no"}, "is appendfsync no?"),
         ({"rename_command": 'WAITAOF ""'}, "unknown command 'WAITAOF'"),
-        ({"user": "default on nopass ~* &* +@all -waitaof"}, "no permissions to run the 'waitaof' command"),
     ],
 )
 async def test_a_server_that_cannot_confirm_is_refused_at_start(

@@ -45,11 +45,12 @@ async def test_a_cancellation_at_any_turn_of_the_loop_ends_a_command(store: Redi
 
 
 async def test_every_kind_of_url_gets_these_connections(connected: Connect) -> None:
-    for url in ("redis://h", "rediss://h", "unix:///s"):
+    ours = {*sockets.LOOP.values(), *sockets.THREAD.values()}
+    for url in ("redis://h", "rediss://h", "unix:///s", "redis+sentinel://h/m", "rediss+sentinel://h/m"):
         store = connected(url)
         thread = store.threaded()
         for client in (store.command, store.blocking, thread):
-            assert client.connection_pool.connection_class in sockets.OURS.values()  # type: ignore[union-attr]
+            assert client.connection_pool.connection_class in ours  # type: ignore[union-attr]
         thread.close()
 
 

@@ -6,7 +6,7 @@ from typing import cast
 import redis.asyncio
 from redis import exceptions
 
-from infrastructure.redis.errors import StorePermissionDenied
+from infrastructure.redis.errors import NotARedis, StorePermissionDenied
 from infrastructure.redis.url import StoreUrl
 
 CALLS = """
@@ -24,7 +24,7 @@ asked about a command with too few, Valkey 9.1 dies. ``config|get`` is sent too,
 COMMANDS = tuple(call.split()[0] for call in CALLS.split(";"))
 KEYS, CHANNELS = "keys", "channels"
 PROBE = """
-local denied, unsure = {}, {}
+local denied, unknown, unsure = {}, {}, {}
 local function is_about_keys(said)
   for _, words in ipairs({'a key', "' key", 'the keys'}) do
     if string.find(said, words, 1, true) then return true end
@@ -40,7 +40,10 @@ end
 if not redis.acl_check_cmd('EVAL', 's', '1', ARGV[1]) then denied[#denied + 1] = 'keys' end
 for i = 2, #ARGV, 2 do
   local words = words_of(ARGV[i + 1])
-  if not redis.acl_check_cmd(unpack(words)) then
+  local is_known, is_allowed = pcall(redis.acl_check_cmd, unpack(words))
+  if not is_known then
+    unknown[#unknown + 1] = ARGV[i]
+  elseif not is_allowed then
     local said = redis.pcall(unpack(words)).err or ''
     if string.find(said, 'channel', 1, true) then
       unsure[1] = 'channels'
@@ -51,7 +54,7 @@ for i = 2, #ARGV, 2 do
   end
 end
 if unsure[1] and not redis.acl_check_cmd('SUBSCRIBE', ARGV[1]) then denied[#denied + 1] = 'channels' end
-return denied
+return {denied, unknown}
 """
 """Ask the server itself, which knows categories, patterns and selectors. What is denied is sent, to hear why: nothing
 is written. A script may not send SUBSCRIBE: where channels are denied, it counts as denied with them, and granting it
@@ -65,15 +68,23 @@ def needed(url: StoreUrl, *, confirms: bool) -> list[str]:
 
 
 async def check_rights(client: "redis.asyncio.Redis", url: StoreUrl, prefix: str, *, confirms: bool) -> None:
-    """Raise ``StorePermissionDenied`` with what is missing and the command that grants it."""
+    """Raise ``StorePermissionDenied`` with what is missing and the command that grants it.
+
+    Raises ``NotARedis`` for a server that lacks a command. Whether it has WAITAOF is found out by using it.
+    """
     words: list[str] = []
     for call in needed(url, confirms=confirms):
         name, _, rest = call.partition(" ")
         words += [name, f"{name.replace('|', ' ')} {rest}"]
     try:
-        denied = await cast(Awaitable[list[str]], client.eval(PROBE, 0, f"{prefix}:rights", *words))
+        denied, unknown = await cast(
+            Awaitable[tuple[list[str], list[str]]], client.eval(PROBE, 0, f"{prefix}:rights", *words)
+        )
     except exceptions.NoPermissionError as error:
         raise denial(url, prefix, confirms=confirms, why=str(error)) from error
+    if lacking := set(unknown) - {"waitaof"}:
+        why = f"it has no {', '.join(sorted(lacking))} (did a rename-command take that away?)"
+        raise NotARedis(address=url.address, why=why)
     if denied:
         why = f"not allowed are {', '.join(denied)}"
         raise StorePermissionDenied(address=url.address, why=why, mend=_grant(url, prefix, denied))

@@ -7,6 +7,7 @@ import pytest
 from application.runs.asking import Actor, asked_by
 from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor
 from domain.audit.entry import AuditEntry
+from infrastructure.audit import log
 from infrastructure.audit.log import AuditQuery, RedisAuditLog
 from infrastructure.program import Program
 from infrastructure.redis.connection import RedisStore
@@ -106,15 +107,18 @@ async def test_what_is_too_old_is_not_shown(store: RedisStore) -> None:
     assert [entry.target for entry in page.items] == ["s50"]
 
 
-async def test_pages_of_two_long_logs_lose_and_repeat_nothing(store: RedisStore) -> None:
+async def test_pages_of_two_long_logs_lose_and_repeat_nothing(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "PAGE", 20)
     seconds, _ = await store.command.time()
     pipe = store.command.pipeline(transaction=False)
     wanted = []
     for number in range(1500):
-        log = "jobs" if number % 7 in (1, 2, 5) or number > 1200 else "changes"
+        which = "jobs" if number % 7 in (1, 2, 5) or number > 1200 else "changes"
         ms = (seconds - 1500 + number // 3) * 1000
         fields = {"a": "schedule.paused", "t": f"s{number}", "w": "x", "s": "i", "d": '{"via":"api"}'}
-        pipe.xadd(store.key("audit", log), fields, id=f"{ms}-{number}")
+        pipe.xadd(store.key("audit", which), fields, id=f"{ms}-{number}")
         wanted.append(f"s{number}")
     await pipe.execute()
     audit, seen, cursor = RedisAuditLog(store), [], ""
@@ -131,9 +135,9 @@ async def test_pages_of_two_long_logs_lose_and_repeat_nothing(store: RedisStore)
 
 async def test_two_entries_of_one_moment_in_both_logs_are_two(store: RedisStore) -> None:
     seconds, _ = await store.command.time()
-    for log in ("changes", "jobs"):
-        fields = {"a": "schedule.paused", "t": log, "w": "x", "s": "i", "d": '{"via":"api"}'}
-        await store.command.xadd(store.key("audit", log), fields, id=f"{seconds * 1000}-0")
+    for which in ("changes", "jobs"):
+        fields = {"a": "schedule.paused", "t": which, "w": "x", "s": "i", "d": '{"via":"api"}'}
+        await store.command.xadd(store.key("audit", which), fields, id=f"{seconds * 1000}-0")
     audit = RedisAuditLog(store)
     first = await audit.page(AuditQuery(limit=1))
     second = await audit.page(AuditQuery(limit=1, cursor=first.next_cursor or ""))

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor
+from domain.runs.fields import NOT_INJECTED
 from domain.runs.job import BackgroundJob, JobDefinition
 from domain.scheduling.policy import YEAR_S
 from testing.blocking import refuse_running_loop
@@ -41,7 +42,7 @@ async def run_job(
         if data is not None:
             raise DataTwice
         data = _data(job, definition)
-        by_hand.update(_dependencies(job, definition))
+        by_hand |= _dependencies(job, definition)
     async with JobKit(definition.cls, given=by_hand, container=container, at=at) as kit:
         return await _run(kit, definition, dict(data or {}))
 
@@ -85,5 +86,7 @@ def _data(job: BackgroundJob, definition: JobDefinition) -> dict[str, Any]:
     return found
 
 
-def _dependencies(job: BackgroundJob, definition: JobDefinition) -> dict[str, object]:
-    return {name: getattr(job, name) for name in definition.dependencies}
+def _dependencies(job: BackgroundJob, definition: JobDefinition) -> dict[str | type, object]:
+    """Return what the job was constructed with; the rest is left to ``given`` and ``container``."""
+    found: dict[str | type, object] = {name: getattr(job, name) for name in definition.dependencies}
+    return {name: value for name, value in found.items() if value is not NOT_INJECTED}

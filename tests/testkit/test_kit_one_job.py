@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from dependency_injector import providers
 
-from application.scheduling import ScheduledBackgroundJob, backgroundjob
-from domain.runs.errors import InvalidData, UnsatisfiedDependency
+from application.scheduling import Injected, ScheduledBackgroundJob, backgroundjob, injected
+from domain.runs.errors import DependencyNotGiven, InvalidData, UnsatisfiedDependency
 from testing import JobKit, run_job, run_job_sync
 from testing.errors import DataTwice, LoopRuns, NobodyAsks, NoJob
 from testkit.sample_kit_jobs import Digest, MailContainer, Mailer, Reminder
@@ -104,3 +104,29 @@ async def test_what_is_missing_or_misspelt_is_refused() -> None:
 async def test_the_blocking_form_is_refused_where_a_loop_runs() -> None:
     with pytest.raises(LoopRuns, match="await run_job here"):
         run_job_sync(Digest(to="eve", mailer=Mailer()))
+
+
+@backgroundjob(task_type="scheduled")
+class LeavesOut(ScheduledBackgroundJob):
+    """Its constructor may leave the dependency out."""
+
+    mailer: Injected[Mailer] = injected()
+
+    async def run_at(self) -> None:
+        self.mailer.send("x")
+
+
+async def test_a_dependency_that_is_left_out_is_injected_all_the_same() -> None:
+    mailer = Mailer()
+    for run in (
+        await run_job(LeavesOut(), given={Mailer: mailer}),
+        await run_job(LeavesOut(mailer=mailer)),
+        await run_job(LeavesOut(), container=MailContainer(mailer=providers.Object(mailer))),
+    ):
+        assert run.result is None
+    assert mailer.sent == ["x", "x", "x"]
+    with pytest.raises(UnsatisfiedDependency):
+        await run_job(LeavesOut())
+    with pytest.raises(DependencyNotGiven, match="without the dependency whose 'send' it wants"):
+        await LeavesOut().run_at()
+    assert "<not injected>" in repr(LeavesOut())

@@ -11,6 +11,7 @@ from domain.runs.job import (
     RecurrentBackgroundJob,
     ScheduledBackgroundJob,
     backgroundjob,
+    injected,
 )
 from domain.runs.retry import RetryPolicy
 from domain.scheduling.descriptor import RecurrentTaskDescriptor, ScheduledTaskDescriptor, TaskDescriptor
@@ -37,4 +38,5 @@ __all__ = [
     "TransientError",
     "TriggerPart",
     "backgroundjob",
+    "injected",
 ]

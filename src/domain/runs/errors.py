@@ -46,6 +46,11 @@ class AmbiguousDependency(JobDefinitionError):
     one it wants: {field}: Annotated[{type}, Inject("<provider>")]; or take one out of background_jobs.containers."""
 
 
+class DependencyNotGiven(JobDefinitionError):
+    """This job was constructed by hand without the dependency whose '{wanted}' it wants. Give it to the constructor, or
+    let it be injected: by the program, or in a test by run_job(job, container=…)."""
+
+
 class UnknownJob(RoundsmanError):
     """No background job is named '{name}'. {hint}"""
 

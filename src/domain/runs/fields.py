@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origi
 
 from pydantic.fields import FieldInfo
 
-from domain.runs.errors import JobDefinitionError
+from domain.runs.errors import DependencyNotGiven, JobDefinitionError
 
 T = TypeVar("T")
 
@@ -21,6 +21,30 @@ class Inject:
 
 Injected = Annotated[T, Inject()]
 """``clock: Injected[Clock]`` asks for a ``Clock`` from the containers, anew for every run."""
+
+
+class NotInjected:
+    """Stand in a job that was constructed by hand for a dependency that it was not given."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise ``DependencyNotGiven`` for whatever a body wants of it; Python itself may look for its own names."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise DependencyNotGiven(wanted=name)
+
+    def __repr__(self) -> str:
+        return "<not injected>"
+
+
+NOT_INJECTED = NotInjected()
+
+
+def injected() -> Any:
+    """Return the default of a dependency that a constructor may leave out: ``clock: Injected[Clock] = injected()``.
+
+    For type checkers the field need not be given then. It changes nothing about what is injected.
+    """
+    return NOT_INJECTED
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from domain.runs import payload
 from domain.runs.errors import InvalidData, JobDefinitionError, NotUpgraded
-from domain.runs.fields import DependencySpec, Inject, Injected, split
+from domain.runs.fields import DependencySpec, Inject, Injected, injected, split
 from domain.runs.payload import describe, places
 from domain.runs.retry import RetryPolicy
 from domain.runs.run import lane_of
@@ -28,6 +28,7 @@ __all__ = [
     "ScheduledBackgroundJob",
     "backgroundjob",
     "describe",
+    "injected",
     "places",
 ]
 

@@ -152,6 +152,15 @@ def test_an_embedded_server_is_never_started_and_its_owner_is_named(tmp_path: Pa
     assert findings(doctor(NOBODY, "--json", ROUNDSMAN_DATA_DIR=str(data_dir)))["store/embedded"]["level"] == "note"
 
 
+def test_without_a_redis_of_its_own_it_hears_of_parked_work_by_the_api() -> None:
+    waiting = {"items": [{"id": "s1", "parked": {"reason": "it cannot be loaded"}}], "next_cursor": None}
+    here = {"items": [{"id": "h-1-a", "role": "all", "version": "0.1.0", "status": "alive"}], "next_cursor": None}
+    healthy, queue = {"status": "ok", "components": {}}, {"status": "ok", "queue_stats": {"parked": 3}}
+    with scripted(*map(Reply, (healthy, here, waiting, queue))) as server:
+        found = wrong(doctor(server.url, "--json"))
+    assert found["work/parked"]["facts"] == {"runs": 3, "schedules": {"s1": "it cannot be loaded"}}
+
+
 def test_an_api_that_is_not_well_or_refuses_is_told(tmp_path: Path) -> None:
     down = Reply({"status": "down", "components": {"store": {"status": "down", "detail": "it is away"}}}, 503)
     with scripted(down, problem(401, "a key is needed")) as server:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from infrastructure.cli.options import AsJson, Limit, Since, Until, api
+from infrastructure.cli.options import AsJson, Since, Until, api
 from infrastructure.cli.output import Column, field, pick, show_page, shown
 from infrastructure.cli.times import describe_moment
 
@@ -30,7 +30,7 @@ def audit(
     ] = None,
     since: Since = None,
     until: Until = None,
-    limit: Limit = PAGE_WITHOUT_LIMIT,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most N entries.")] = PAGE_WITHOUT_LIMIT,
     as_json: AsJson = False,
 ) -> None:
     """Show what people and programs asked for, newest first: the last 100, or as many as --limit says.

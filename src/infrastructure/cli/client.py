@@ -122,6 +122,11 @@ class ApiClient:
         """Ask whether the program is ready; a 503 that tells the components is an answer too."""
         return self._call("GET", "/health/ready", is_fine=lambda status: status in (200, 503))
 
+    def queue(self) -> Json:
+        """Count the runs: ready, running, later, parked."""
+        found = self._call("GET", "/health/queue", is_fine=lambda status: status in (200, 503)).body.get("queue_stats")
+        return found if isinstance(found, dict) else {}
+
     def pages(self, path: str, limit: int | None = None, page_size: int = PAGE, **query: Any) -> Json:
         """Read a list to its end, or ``limit`` items of it, following ``next_cursor``; one page in the API's shape."""
         items: list[Any] = []

@@ -111,5 +111,5 @@ def _fleet(client: ApiClient) -> Fleet:
     instances = client.pages("/instances", gone=False)["items"]
     parked = client.pages("/schedules", MOST_PARKED, state="parked")["items"]
     reasons = {str(pick(row, "id")): shown(pick(row, "parked.reason") or "its runs are parked") for row in parked}
-    runs = {run for row in parked for run in (pick(row, "parked_runs") or {})}
-    return Fleet(instances, len(runs), reasons)
+    runs = client.queue().get("parked")
+    return Fleet(instances, runs if isinstance(runs, int) else 0, reasons)

@@ -4,6 +4,7 @@
 # make chaos   break a fleet of real processes at random and check every fire (make chaos SEED=7 MINUTES=5)
 # make proof   measure recovery and a steady load with real processes; some minutes, on a machine with nothing else to do
 # make mutations break the program in many ways and see which test notices (make mutations NAMES="token")
+# make pythons try the test kit on each supported Python that is found, each in an environment of its own under .pythons
 # make check   format, lint, types, layers, links in the documents
 # make format  put the code into the format that check wants
 # make bench   schedules beside the peers, each in its own environment (make bench ARGS="--only ours --seconds 10")
@@ -19,7 +20,7 @@ ifdef PORT
 export ROUNDSMAN_SERVER__PORT := $(PORT)
 endif
 
-.PHONY: setup run test chaos proof mutations check check-format check-lint check-types check-layers check-links format lock bench
+.PHONY: setup run test pythons chaos proof mutations check check-format check-lint check-types check-layers check-links format lock bench
 
 setup: $(READY)
 	@:
@@ -37,6 +38,9 @@ test: $(READY)
 
 mutations: $(READY)
 	@$(VENV)/bin/python tests/mutations.py $(NAMES)
+
+pythons: $(READY)
+	@$(VENV)/bin/python scripts/pythons.py
 
 chaos: $(READY)
 	@PYTHONPATH=tests $(VENV)/bin/python -m distributed.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)

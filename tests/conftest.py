@@ -1,6 +1,7 @@
 """Real parts for every test: one Valkey server a test session (a worker, under xdist), one namespace a test."""
 
 import contextlib
+import platform
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,18 @@ import pytest
 from external_server import ExternalServer
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
+from scripts import pythons
 from support import wait_until_sync
 
 pytest_plugins = ["testing.plugin"]
+
+
+def pytest_report_header() -> str:
+    """Name the interpreter of this run, and the other supported ones that are here (``make pythons`` tries them)."""
+    others = [version for version in pythons.found() if version != platform.python_version()]
+    return (
+        f"on {platform.python_implementation()} {platform.python_version()}; found too: {', '.join(others) or 'none'}"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """What a job's author imports brings in no more than it needs: nothing of servers, stores or clients.
 
-Asked of an interpreter of its own. Of the time that importing ``application.scheduling`` takes, asyncio and pydantic take
-three quarters; what is listed here would multiply it.
+Asked of an interpreter of its own. Of the time that ``application.scheduling`` takes to import, three quarters go to
+asyncio and pydantic; what is listed here would multiply it.
 """
 
 import subprocess

@@ -1,6 +1,5 @@
 """Calendars and combinations through the API: made, shown in words with what is next, changed, fired and refused."""
 
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -152,14 +151,6 @@ async def test_a_calendar_backfills_what_lies_behind_its_first_date(redis_url: s
         await wait_until(lambda: len(api.ledger.of("s")) == 4)
         fired = sorted(f"{entry.fire_time:%m-%d %H}" for entry in api.ledger.of("s"))
         assert fired == ["01-31 09", "02-28 09", "03-31 09", "04-30 09"]
-
-
-async def test_the_rarest_combination_does_not_hold_the_program_up(api: Api) -> None:
-    parts = [{"cron": f"{n} 9 * * *"} for n in range(5)]
-    began = time.process_time()
-    for _ in range(10):
-        assert (await api.post("/schedules", note({"both": parts}))).status_code == 422
-    assert time.process_time() - began < 10, "a search without end, or nearly so"
 
 
 async def test_a_schedule_of_another_kind_keeps_its_trigger_when_its_worker_is_monitored_anew(api: Api) -> None:

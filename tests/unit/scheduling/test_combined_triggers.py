@@ -9,9 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from application.scheduling import states
-from application.scheduling.combined import BothTimes, EitherTimes
+from application.scheduling.combined import HASTY, BothTimes, EitherTimes
 from application.scheduling.moments import at, milliseconds
-from application.scheduling.triggers import IntervalTrigger, Trigger, compile_trigger
+from application.scheduling.triggers import CronTimes, IntervalTrigger, Trigger, compile_trigger
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.errors import InvalidTrigger
 
@@ -154,6 +154,21 @@ def test_a_combination_that_never_fires_is_refused() -> None:
         states.put(descriptor(both=[{"interval": 60}, WEEKDAYS], policy={"start": start}), None, milliseconds(MADE))
     with pytest.raises(InvalidTrigger, match="mend its triggers, its start or its end"):
         states.put(descriptor(either=[{"cron": "0 0 30 2 *"}] * 2), None, milliseconds(MADE))
+
+
+def test_who_asks_for_a_combination_that_never_fires_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    look = CronTimes.next_after
+
+    def counted(self: CronTimes, moment: int) -> int | None:
+        nonlocal asked
+        asked += 1
+        return look(self, moment)
+
+    monkeypatch.setattr(CronTimes, "next_after", counted)
+    with pytest.raises(InvalidTrigger, match="would never fire"):
+        states.put(descriptor(both=[{"cron": f"{n} 9 * * *"} for n in range(5)]), None, milliseconds(MADE))
+    assert asked == HASTY
 
 
 def test_a_changed_combination_begins_anew_and_the_same_one_goes_on() -> None:

@@ -57,7 +57,9 @@ def test_lateness_goes_by_the_stores_clock_and_is_never_negative(late_s: float, 
 
 
 @pytest.mark.parametrize(
-    "other", [claim(attempt=2), claim(reason=RunReason.CATCH_UP), claim(reason=RunReason.BACKFILL)], ids=str
+    "other",
+    [claim(attempt=2), claim(reason=RunReason.CATCH_UP), claim(reason=RunReason.BACKFILL)],
+    ids=["a retry", "caught up", "a backfill"],
 )
 def test_what_was_never_meant_to_be_in_time_is_not_late(other: Claim) -> None:
     meter = RunMeter()

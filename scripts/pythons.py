@@ -1,7 +1,7 @@
 """Find the Python versions that the program supports, and try the test kit on each: ``make pythons``.
 
-Each gets an environment of its own under ``.pythons``, with the locked packages, made once. It prints which were found and
-ends with an error if one of them did not pass.
+Each gets an environment of its own under ``.pythons``, with the locked packages, made once. It prints which were found,
+and ends with an error if one of them did not pass.
 """
 
 import os

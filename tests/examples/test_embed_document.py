@@ -37,7 +37,7 @@ def sources(pattern: str) -> list[str]:
 
 def test_each_block_of_python_is_in_a_file_of_an_example() -> None:
     found = list(blocks(EMBED, "python"))
-    assert len(found) == 5
+    assert len(found) == 6
     for code in found:
         assert any(indented(code, text) for text in sources("*/*.py")), code
 

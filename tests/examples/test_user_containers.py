@@ -119,6 +119,36 @@ async def test_resources_are_opened_in_order_before_the_first_job_and_closed_aft
         told.clear()
 
 
+async def test_resources_may_be_classes_and_stand_in_nested_containers(write: Write, make: Make) -> None:
+    name = write(
+        HEAD,
+        """
+        from dependency_injector import resources
+
+        class LaterPool(resources.AsyncResource):
+            async def init(self) -> Pool:
+                told.append("open pool")
+                return Pool()
+
+            async def shutdown(self, pool) -> None:
+                told.append("close pool")
+
+        class Below(containers.DeclarativeContainer):
+            pool = providers.Resource(LaterPool)
+
+        class Container(containers.DeclarativeContainer):
+            below = providers.Container(Below)
+            mail = providers.Resource(open_mail, below.pool)
+        """,
+    )
+    program = make(f"{name}:Container", modules=(name,))
+    told = sys.modules[name].told
+    await program.start()
+    await sent(program, told)
+    await program.stop()
+    assert told == ["open pool", "open mail on pool", "send", "close mail", "close pool"]
+
+
 async def test_singletons_made_of_a_resource_are_made_anew_after_a_restart(write: Write, make: Make) -> None:
     name = write(
         HEAD,

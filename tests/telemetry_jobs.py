@@ -71,7 +71,7 @@ class Nested(ScheduledBackgroundJob):
         library.warning(words)
 
 
-@backgroundjob(task_type="recurrent")
+@backgroundjob(task_type="recurrent", retry=RetryPolicy(max_retries=1, backoff_s=0.01, jitter=False))
 class Spanning(RecurrentBackgroundJob):
     """Make a span of its own, and fail in a way that is hard to tell."""
 

@@ -122,7 +122,10 @@ async def test_no_number_of_schedules_adds_a_line(redis_url: str, namespace: str
 
 
 async def test_without_its_store_a_program_is_scraped_all_the_same(
-    fresh_valkey: Callable[[], EmbeddedValkey], namespace: str, monkeypatch: pytest.MonkeyPatch
+    fresh_valkey: Callable[[], EmbeddedValkey],
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(program_metrics, "FLEET_KEPT_S", 0.0)
     server = fresh_valkey()
@@ -133,6 +136,7 @@ async def test_without_its_store_a_program_is_scraped_all_the_same(
         assert value(found, "roundsman_store_up") == 0
         assert found["roundsman_queue_runs"].samples == []
         await wait_until(lambda: _some(one, "roundsman_lease_renewals_total", outcome="failed"))
+        assert "could not be read for metrics" not in caplog.text  # that is for what nobody expected
         server.open()
 
 

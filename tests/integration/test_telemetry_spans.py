@@ -112,6 +112,24 @@ async def test_all_attempts_of_a_run_are_children_of_who_asked_and_tell_their_er
         assert "telemetry_jobs.py" in event["exception.stacktrace"]
 
 
+async def test_all_attempts_of_a_fire_meet_in_one_trace(collector: Collector, redis_url: str, namespace: str) -> None:
+    async with traced(collector, redis_url, namespace) as one:
+        await one.bus.schedule_task(RecurrentTaskDescriptor(id="b", name="Spanning", interval=1))
+
+        def of_one_fire() -> list[Received]:
+            found = collector.named("run Spanning")
+            twice = [span for span in found if span.attributes["roundsman.attempt"] == 2]
+            return [span for span in found if twice and _run(span) == _run(twice[0])]
+
+        first, second = await wait_until(of_one_fire, "a fire that was tried twice")
+    assert first.trace_id == second.trace_id
+    assert first.span_id != second.span_id
+
+
+def _run(span: Received) -> Any:
+    return span.attributes["messaging.message.id"]
+
+
 async def test_what_a_body_asks_for_goes_on_in_its_trace(collector: Collector, redis_url: str, namespace: str) -> None:
     async with traced(collector, redis_url, namespace) as one:
         await one.bus.schedule_task(ScheduledTaskDescriptor(id="n1", name="Nested", data={"next_id": "n2"}))
@@ -216,17 +234,22 @@ async def _more(one: Served, before: float) -> bool:
 
 
 async def test_an_endpoint_that_answers_nothing_holds_up_neither_runs_nor_the_stop(
-    collector: Collector, redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+    collector: Collector,
+    redis_url: str,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(exporting, "FLUSH_S", 0.1)
-    monkeypatch.setattr(tracing, "EXPORT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(tracing, "EXPORT_TIMEOUT_S", 1.0)
     collector.hold.clear()
     async with traced(collector, redis_url, namespace) as one:
         for number in range(3):
             await one.bus.schedule_task(ScheduledTaskDescriptor(id=f"s{number}", name="Shaky"))
             assert (await one.ended(f"s{number}")).status == "succeeded"
-        await one.program.telemetry.stop()  # returns, though the collector answers nothing until after it
+        await one.program.telemetry.stop()
         assert collector.paths == []
+        assert "is slow: the last spans are given up" in caplog.text
     collector.hold.set()
     await wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "spans"])
 

@@ -84,9 +84,10 @@ def test_ten_thousand_names_share_one_label_after_the_first_hundred() -> None:
 
 
 def test_a_job_that_is_called_other_has_no_second_line() -> None:
-    meter = RunMeter()
-    meter.began(claim(OTHER))
-    assert list(meter.jobs()) == [OTHER]
+    meter = RunMeter(most_names=2)
+    for name in (OTHER, "A", "B", "C"):
+        meter.began(claim(name))
+    assert {name: figures.started for name, figures in meter.jobs().items()} == {"A": 1, "B": 1, OTHER: 2}
 
 
 def test_two_threads_that_meet_a_name_first_count_into_the_same_figures() -> None:

@@ -4,16 +4,19 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 
 from application.scheduling import RecurrentTaskDescriptor
 from cli_program import Program
 from cli_support import Outcome, Reply, problem, roundsman, scripted
 from cluster import Cluster
 from external_server import ExternalServer
+from fault_proxy import FaultProxy
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
 
@@ -115,6 +118,32 @@ def test_a_redis_that_may_lose_data_is_told(external: Callable[..., ExternalServ
     assert {"store/persistence", "store/eviction"} <= set(found)
     assert "appendonly yes" in found["store/persistence"]["mend"]
     assert "noeviction" in found["store/eviction"]["mend"]
+
+
+def test_a_user_who_may_not_do_enough_is_told_with_what_to_grant(
+    external: Callable[..., ExternalServer], namespace: str
+) -> None:
+    server = external()
+    server.tell("ACL", "SETUSER", "ann", "on", ">pass", "+@all", f"~{{{namespace}}}:*", "resetchannels")
+    url = server.url.replace("unix://", "unix://ann:pass@")
+    found = wrong(doctor(NOBODY, "--json", redis_url=url, namespace=namespace))
+    assert "ACL SETUSER ann" in found["store/connection"]["says"]
+    assert "pass@" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(("off_s", "said"), [(3600, "s ahead of the store"), (-3600, "s behind the store")])
+def test_a_clock_that_is_wrong_is_told(off_s: int, said: str, redis_url: str, namespace: str) -> None:
+    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=off_s), tick=True):
+        found = wrong(doctor(NOBODY, "--json", redis_url=redis_url, namespace=namespace))
+    assert said in found["store/clock"]["says"]
+    assert abs(found["store/clock"]["facts"]["offset_s"] - off_s) < 600
+
+
+async def test_a_store_that_is_far_away_is_told(valkey: EmbeddedValkey, namespace: str) -> None:
+    async with FaultProxy(valkey) as proxy:
+        proxy.latency_s = 0.02
+        said = await asyncio.to_thread(doctor, NOBODY, "--json", redis_url=proxy.url, namespace=namespace)
+    assert wrong(said)["store/latency"]["facts"]["median_s"] > 0.02
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "redis://:hunter2@127.0.0.1:1/0", "unix:///nowhere.sock"])

@@ -1,6 +1,7 @@
 """What differs between two states of a thing: named, bounded, and without secrets. Pure."""
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -61,12 +62,15 @@ class Differences:
 
     def without_secrets(self, value: Any) -> Any:
         """Return a value without passwords in URLs, tokens of headers, and fields that are named like secrets."""
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(value)  # JSON has no word for it
         if isinstance(value, str):
+            value = _encodable(value)
             if len(value) < SHORTEST_SECRET or ("@" not in value and len(value.split(None, 1)) < 2):
                 return value
             return BARE_TOKEN.sub(rf"\1 {HIDDEN}", IN_URL.sub(rf"\1{HIDDEN}@", value))
         if isinstance(value, Mapping):
-            return {str(name): self.shown(str(name), inner) for name, inner in value.items()}
+            return {_encodable(str(name)): self.shown(str(name), inner) for name, inner in value.items()}
         if isinstance(value, list | tuple):
             return [self.without_secrets(inner) for inner in value]
         return value
@@ -92,4 +96,9 @@ def _plain(name: str) -> str:
 
 
 def _cut(name: str) -> str:
-    return name if len(name) <= LONGEST_VALUE else f"{name[:LONGEST_VALUE]}…"
+    return _encodable(name if len(name) <= LONGEST_VALUE else f"{name[:LONGEST_VALUE]}…")
+
+
+def _encodable(text: str) -> str:
+    """Return a text as UTF-8 can carry it."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -86,6 +86,13 @@ def test_a_password_in_a_url_and_a_token_of_a_header_are_hidden(value: str, show
     assert between({}, {"link": value})["link"]["after"] == shown
 
 
+def test_what_no_answer_could_carry_is_made_into_text() -> None:
+    found = between({}, {"odd": [float("nan"), float("-inf"), "a\ud800"], "nan": float("nan"), "\ud800": 1})
+    assert found["odd"]["after"] == ["nan", "-inf", "a\\ud800"]
+    assert found["nan"]["after"] == "nan"
+    json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
+
+
 def test_long_values_are_cut_and_many_fields_are_counted() -> None:
     found = between(None, {"text": "x" * 10_000, "list": list(range(10_000))})
     assert found["text"]["after"] == "x" * LONGEST_VALUE + "… (10000 characters)"

@@ -1,12 +1,14 @@
 """rediss://: all connections are encrypted, and each way in which that fails says what to mend."""
 
 import asyncio
+import select
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import exceptions
 
 from application.scheduling import RecurrentTaskDescriptor
 from certificates import Certificates
@@ -84,6 +86,26 @@ async def test_all_kinds_of_connections_are_encrypted(
     front: Fronts, valkey: EmbeddedValkey, certs: Certificates, namespace: str, newest: ssl.TLSVersion | None
 ) -> None:
     await both_work(RedisStore(url(front(newest=newest), valkey), namespace, access=access(certs)))
+
+
+def test_session_tickets_are_not_taken_for_an_answer(
+    external: Callable[..., ExternalServer], certs: Certificates
+) -> None:
+    behind = TlsFront(external().socket_path, certs.server())  # no password: nothing is read while connecting
+    with RedisStore(f"rediss://127.0.0.1:{behind.port}", access=access(certs)).threaded() as client:
+        connection: Any = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        connection.connect()
+        tickets, _, _ = select.select([connection._sock], [], [], 10)
+        assert tickets
+        assert not connection.can_read()
+        connection.send_command("PING")
+        assert connection.read_response() == "PONG"
+        behind.cut()
+        select.select([connection._sock], [], [], 10)
+        with pytest.raises(exceptions.ConnectionError, match="closed"):
+            connection.can_read()
+        connection.disconnect()
+    behind.close()
 
 
 async def test_a_client_certificate_is_shown(

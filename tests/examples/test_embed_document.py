@@ -9,7 +9,7 @@ import pytest
 
 from domain.runs.errors import AmbiguousDependency, UnsatisfiedDependency
 from examples.example_kit import ROOT
-from infrastructure.embedding import NotRunning, OnAnotherLoop
+from infrastructure.embedding import STILL_TURNS, NotRunning, OnAnotherLoop
 from infrastructure.process import DirectoryTakenHere, WorkersNeedRedis
 from infrastructure.user_containers import ARGUMENT, SETTING, InvalidContainer, ResourceFailed
 
@@ -65,7 +65,7 @@ MESSAGES = [
     ResourceFailed(name="Container.pool", why="OSError: no"),
     InvalidContainer(source=ARGUMENT, name="0: int", why="it is none"),
     NotRunning(why="it was not started, or it was stopped"),
-    OnAnotherLoop(state="still turns"),
+    OnAnotherLoop(what=STILL_TURNS),
     DirectoryTakenHere(data_dir="var"),
 ]
 """One for each row of the table of messages."""

@@ -244,6 +244,18 @@ async def test_on_another_loop_it_is_refused_until_it_is_stopped_there(make: Mak
     await asyncio.to_thread(asyncio.run, elsewhere())
 
 
+async def test_a_loop_that_ended_without_stopping_it_is_told(make: Make) -> None:
+    roundsman = make()
+    await roundsman.start()
+    assert roundsman._life is not None
+    loop, ended = roundsman._life.loop, asyncio.new_event_loop()
+    ended.close()
+    roundsman._life.loop = ended
+    with pytest.raises(OnAnotherLoop, match="has ended without stopping it"):
+        await roundsman.start()
+    roundsman._life.loop = loop
+
+
 async def test_two_applications_in_two_threads_have_a_loop_and_a_scheduler_each(make: Make, threads: Threads) -> None:
     """They share a store, as two processes would: each job runs once, in one or the other."""
     offices = [Office(), Office()]

@@ -55,18 +55,20 @@ def markdown(rounds: list[dict[str, dict[str, Any]]], load: Load) -> str:
         "| Telemetry | what | CPU a fire | ratio | p99 late | started |",
         "|---|---|---|---|---|---|",
     ]
-    for variant, what in VARIANTS.items():
-        costs = [one[variant]["cpu_us_a_fire"] or 0.0 for one in rounds]
-        ratios = [
-            cost / (one[NOTHING]["cpu_us_a_fire"] or cost or 1.0) for cost, one in zip(costs, rounds, strict=True)
-        ]
-        late_ms = statistics.median(one[variant]["late_p99"] * 1000 for one in rounds)
-        started = statistics.median(one[variant]["started_per_s"] for one in rounds)
-        lines.append(
-            f"| {variant} | {what} | {statistics.median(costs):.0f} us | {statistics.median(ratios):.2f} "
-            f"({min(ratios):.2f} to {max(ratios):.2f}) | {late_ms:.0f} ms | {started:.0f}/s |"
-        )
+    known = [one for one in rounds if all(figures["cpu_us_a_fire"] for figures in one.values())]
+    lines += [_row(variant, known) for variant in VARIANTS] if known else ["", "No round in which all variants fired."]
     return "\n".join(lines)
+
+
+def _row(variant: str, rounds: list[dict[str, dict[str, Any]]]) -> str:
+    costs = [one[variant]["cpu_us_a_fire"] for one in rounds]
+    ratios = [cost / one[NOTHING]["cpu_us_a_fire"] for cost, one in zip(costs, rounds, strict=True)]
+    late_ms = statistics.median(one[variant]["late_p99"] * 1000 for one in rounds)
+    started = statistics.median(one[variant]["started_per_s"] for one in rounds)
+    return (
+        f"| {variant} | {VARIANTS[variant]} | {statistics.median(costs):.0f} us | {statistics.median(ratios):.2f} "
+        f"({min(ratios):.2f} to {max(ratios):.2f}) | {late_ms:.0f} ms | {started:.0f}/s |"
+    )
 
 
 @contextmanager

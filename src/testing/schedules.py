@@ -37,15 +37,16 @@ class MemorySchedules:
         """Do nothing: there is no disk."""
 
     async def change(self, change: Change) -> Changed:
-        """Change one schedule and announce it, if its state is still the one that was read."""
+        """Change one schedule and announce it, if its state is still the one that was read.
+
+        Fires are never withdrawn here: what is due is taken before anybody can change it.
+        """
         memory, standing = self._memory, self._memory.schedules.get(change.id)
         if (standing.state if standing else None) != (change.before.text if change.before else None):
             return Changed(done=False, current=_stored(standing) if standing and change.after else None)
         one_shot = memory.runs.get(change.id)
         if standing is None and one_shot is not None and not one_shot.is_over:
             return Changed(done=False, one_shot=True)
-        if change.withdrawn and standing is not None:
-            self._tell_withdrawn(change, standing)
         running = self._write(change, standing)
         memory.emit(change.topic, change.event)
         return Changed(done=True, running=tuple(running))
@@ -66,14 +67,6 @@ class MemorySchedules:
         while memory.release_next(change.id):
             pass
         return []
-
-    def _tell_withdrawn(self, change: Change, standing: MemorySchedule) -> None:
-        before, after = _stored(standing), change.after
-        why = "stopped" if after is None else "paused" if after.paused else "parked" if after.parked else "changed"
-        since = iso(before.state.due)
-        event = {"id": change.id, "why": why, "count": change.withdrawn, "since": since}
-        self._memory.emit("schedule.fire_skipped", event)
-        self._memory.count(standing.incarnation, change.id, {"missed": change.withdrawn}, {})
 
     async def get(self, schedule_id: str) -> Stored | None:
         """Return a schedule, read from its JSON, or None."""

@@ -112,6 +112,11 @@ async def test_both_daylight_saving_changes(run_play: Play, day: str, line: str)
     await run_play(put(cron=line, timezone="Europe/Brussels"), *halves, at=start)
 
 
+async def test_steps_of_the_calendar(run_play: Play) -> None:
+    days = [to(86_400 * n) for n in (26, 27, 54, 55, 56, 85, 86)]
+    await run_play(put(calendar={"months": 1, "day": 31, "hour": 10}, timezone="Europe/Brussels"), *days)
+
+
 async def test_skip(run_play: Play) -> None:
     await run_play(put(interval=60, data=HELD), to(60), to(120), to(180), open_gate(), to(240))
 
@@ -155,6 +160,13 @@ async def test_a_retry_keeps_its_place_under_queue_one(run_play: Play, monkeypat
     retry(monkeypatch, max_retries=2, backoff_s=90)
     data = {"fail": "no", **HELD}
     await run_play(put(interval=60, data=data, policy={"overlap": "queue_one"}), to(60), to(120), open_gate(), to(170))
+
+
+async def test_what_was_stopped_while_it_ran_is_not_tried_again(
+    run_play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry(monkeypatch, max_retries=2, backoff_s=90)
+    await run_play(put(interval=60, data={"fail": "no", **HELD}), to(60), ask("stop_task", "s"), open_gate(), to(200))
 
 
 async def test_a_job_ends_itself(run_play: Play) -> None:

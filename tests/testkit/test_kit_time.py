@@ -1,6 +1,7 @@
 """Time stands still until the test moves it, for schedules, retries, timeouts and bodies."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -86,6 +87,27 @@ async def test_everything_that_waits_in_a_body_waits_for_the_kits_time() -> None
         await kit.schedule(RecurrentTaskDescriptor(id="c", name="Careful", interval=3600))
         (run,) = await kit.advance(hours=1, seconds=8)
         assert run.result == [2 + 1.5 + 4 + 0.5, 20.0]
+
+
+@backgroundjob(task_type="recurrent")
+class Outside(RecurrentBackgroundJob):
+    """Wait for something real, for a while of the kit's time."""
+
+    async def run_every(self) -> str:
+        async with asyncio.timeout(5):
+            return await asyncio.to_thread(real_work)
+
+
+def real_work() -> str:
+    time.sleep(0.05)
+    return "done"
+
+
+async def test_time_waits_for_real_work() -> None:
+    async with JobKit(Outside) as kit:
+        await kit.schedule(RecurrentTaskDescriptor(id="o", name="Outside", interval=3600))
+        (run,) = await kit.advance(hours=1, minutes=59)
+        assert (run.result, run.record.ended_at) == ("done", START + timedelta(hours=1))
 
 
 async def test_a_body_that_hangs_is_timed_out() -> None:

@@ -1,4 +1,4 @@
-"""When: at an interval, by a cron line in a timezone, or once at a given time."""
+"""When: at an interval, by a cron line in a timezone, by the calendar, by several of these, or once at a given time."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -6,11 +6,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from application.scheduling import (
+    CalendarInterval,
     JobContext,
     RecurrentBackgroundJob,
     RecurrentTaskDescriptor,
     ScheduledBackgroundJob,
     ScheduledTaskDescriptor,
+    TriggerPart,
     backgroundjob,
 )
 from domain.scheduling.errors import InvalidTrigger
@@ -45,6 +47,24 @@ async def test_by_a_cron_line_on_the_wall_clock_of_a_place(app: App) -> None:
     there = scheduled.info.next_fire.astimezone(ZoneInfo("Europe/Brussels"))
     assert (there.hour, there.minute) == (9, 0)
     assert there.isoweekday() <= 5
+
+
+async def test_by_the_calendar(app: App) -> None:
+    """The 31st of each month; where there is none, the last day. Without ``missing_day`` that month is left out."""
+    monthly = CalendarInterval(months=1, day=31, hour=9, missing_day="last")
+    scheduled = await app.bus.schedule_task(RecurrentTaskDescriptor(id="bill", name="Tick", calendar=monthly))
+    assert scheduled.info.when == "every month on the 31st at 09:00 (on the last day where there is none), UTC"
+    assert all((fire + timedelta(days=1)).day == 1 for fire in scheduled.info.next_fires)
+
+
+async def test_by_several_triggers_at_once(app: App) -> None:
+    """``both``: only when all of them fire. ``either``: whenever one does."""
+    parts = (TriggerPart(interval=7200), TriggerPart(cron="* * * * 1-5"))
+    descriptor = RecurrentTaskDescriptor(id="poll", name="Tick", both=parts, timezone="Europe/Brussels")
+    scheduled = await app.bus.schedule_task(descriptor)
+    assert scheduled.info.when == "every 2 hours on weekdays, Europe/Brussels"
+    there = [fire.astimezone(ZoneInfo("Europe/Brussels")) for fire in scheduled.info.next_fires]
+    assert all(fire.isoweekday() <= 5 for fire in there)
 
 
 async def test_once_at_a_given_time(app: App) -> None:

@@ -10,6 +10,7 @@ from dependency_injector import containers, providers
 from application.scheduling import Injected, JobTerminationException, RecurrentBackgroundJob, backgroundjob
 from domain.runs.outcome import Failed, Succeeded, Terminated
 from support import wait_until
+from testing import run_job
 from unit.runs.runner_kit import RunnerKit, forever
 
 happened: list[str] = []
@@ -104,7 +105,7 @@ async def test_two_parameters_share_one_session_a_run_and_no_two_runs_do() -> No
 
 
 async def test_a_scope_is_entered_before_the_body_and_left_after_it() -> None:
-    await RunnerKit(Books, container=Container()).run(Books)
+    await run_job(Books, container=Container)
     assert happened == ["open 1", "body", "close 1 clean"]
 
 
@@ -117,7 +118,8 @@ async def test_a_scope_is_entered_before_the_body_and_left_after_it() -> None:
     ],
 )
 async def test_leaving_the_scope_sees_what_ended_the_body(how: str, outcome: Any, seen: str) -> None:
-    assert await RunnerKit(Books, container=Container()).run(Books, f'{{"how":"{how}"}}') == outcome
+    run = await run_job(Books, {"how": how}, container=Container)
+    assert run.outcome == outcome
     assert happened == ["open 1", "body", f"close 1 {seen}"]
 
 
@@ -149,7 +151,7 @@ class Guarded(RecurrentBackgroundJob):
 
 
 async def test_what_a_factory_makes_for_the_job_is_entered_too_each_one_by_itself() -> None:
-    assert await RunnerKit(Guarded, container=Container()).run(Guarded) == Succeeded("true")
+    assert (await run_job(Guarded, container=Container)).result is True
     assert happened == ["locked", "locked", "unlocked", "unlocked"]
 
 
@@ -184,7 +186,7 @@ class Diamond(RecurrentBackgroundJob):
 
 
 async def test_what_lives_per_run_far_below_is_entered_once_in_order() -> None:
-    assert await RunnerKit(Diamond, container=Deep()).run(Diamond) == Succeeded("[1,1,1]")
+    assert (await run_job(Diamond, container=Deep)).result == [1, 1, 1]
     assert happened == ["open 1", "begin", "commit", "close 1 clean"]
 
 

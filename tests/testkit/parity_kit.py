@@ -173,7 +173,7 @@ async def play(kit: OnKit, real: OnValkey, steps: list[Step]) -> None:
             return seen == expected
 
         try:
-            await wait_until(agree, "both to agree", deadline_s=8.0)
+            await wait_until(agree, "both to agree")
         except AssertionError:
             raise AssertionError(f"after step {number} {differences(seen, expected)}") from None
     ours, theirs = by_subject(await kit.events()), by_subject(await real.events())

@@ -17,11 +17,14 @@ ENVIRONMENTS = ROOT / ".pythons"
 
 
 def find(version: str) -> Path | None:
-    """Return an interpreter of a version that runs: from the PATH, or from where pyenv keeps them."""
+    """Return an interpreter of a version that runs: from where pyenv keeps them, or from the PATH.
+
+    In this order, as what pyenv puts on the PATH is a slow script that may know no such version.
+    """
     named = shutil.which(f"python{version}")
     kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    candidates = [Path(named)] if named else []
-    candidates += sorted(kept.glob(f"{version}.*/bin/python{version}"), reverse=True)
+    candidates = sorted(kept.glob(f"{version}.*/bin/python{version}"), reverse=True)
+    candidates += [Path(named)] if named else []
     return next((candidate for candidate in candidates if version_of(candidate).startswith(f"{version}.")), None)
 
 

@@ -35,6 +35,8 @@ class KitObserver(RunObserver):
         self._clock = clock
         self.raised_by: dict[str, BaseException] = {}
         """What the last attempt of a run raised, by the run's id."""
+        self.verdict: BaseException | None = None
+        """What pytest raised in a body: by ``pytest.fail``, or as the test's time is up. It is about the test."""
 
     def began(self, claim: Claim) -> None:
         """From here on, and in all that the body begins, the kit's time holds."""
@@ -44,6 +46,8 @@ class KitObserver(RunObserver):
     def raised(self, claim: Claim, error: BaseException) -> None:
         """Keep the exception itself; production keeps its text."""
         self.raised_by[claim.spec.run_id] = error
+        if any(base.__module__.startswith("_pytest.") for base in type(error).__mro__):
+            self.verdict = error
 
 
 class KitEngine:
@@ -100,6 +104,8 @@ class KitEngine:
             self.runner.hold(claims)
             self._clock.call(self.runner.start, claims)
             stirred = await self._calm()
+            if self.observer.verdict is not None:
+                raise self.observer.verdict
             parked = await self._park()
             busy = await self._events.deliver() or fired or bool(claims) or parked or stirred
 

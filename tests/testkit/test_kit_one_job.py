@@ -130,3 +130,14 @@ async def test_a_dependency_that_is_left_out_is_injected_all_the_same() -> None:
     with pytest.raises(DependencyNotGiven, match="without the dependency whose 'send' it wants"):
         await LeavesOut().run_at()
     assert "<not injected>" in repr(LeavesOut())
+
+
+async def test_what_pytest_says_in_a_body_is_about_the_test() -> None:
+    class Strict(Mailer):
+        def send(self, text: str) -> None:
+            pytest.fail("no mail was to be sent")
+
+    with pytest.raises(pytest.fail.Exception, match="no mail was to be sent"):
+        await run_job(Digest(to="eve", mailer=Strict()))
+    with pytest.raises(pytest.fail.Exception, match="no mail was to be sent"):
+        await run_job(Reminder(text="tea", mailer=Strict()))

@@ -110,6 +110,13 @@ class Cluster:
         found = [{**json.loads(fields["d"]), "topic": fields["t"]} for _, fields in entries]
         return [event for event in found if topic in (None, event["topic"])]
 
+    async def made(self) -> list[dict[str, Any]]:
+        """Return the first event of each run: most fires start at once, the others wait to be claimed."""
+        first: dict[str, dict[str, Any]] = {}
+        for event in await self.events("job"):
+            first.setdefault(event["run_id"], event)
+        return [event for event in first.values() if event["topic"] in ("job.queued", "job.started")]
+
     async def __aenter__(self) -> "Cluster":
         return self
 

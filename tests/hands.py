@@ -9,11 +9,12 @@ from cluster import Instance
 from domain.runs.outcome import Outcome
 from domain.runs.run import Claim, RunStatus
 from infrastructure.runs.presence import Presence
+from infrastructure.runs.records import join_spec, lines_of, payload_of
 from infrastructure.runs.scripts import Retention, source
 from infrastructure.runs.settling import settle_arguments
-from infrastructure.runs.store import join_spec
 
 LANES = ["Note@1", "Once@1"]
+FAR = "99999999999999"
 
 
 class Hands:
@@ -32,8 +33,8 @@ class Hands:
     def claim(self, limit: int = 10, lease_ms: int = 60_000, takeovers: int = 5) -> list[Claim]:
         rows = self.call("claim", lease_ms, limit, takeovers, *LANES)[3]
         return [
-            Claim(spec=join_spec(tag, rest), data=data, lane=lane, attempt=attempt, retries=retries, token=token)
-            for tag, rest, data, lane, attempt, retries, token in rows
+            Claim(*join_spec(tag, payload), lane=lane, attempt=attempt, retries=retries, token=token)
+            for tag, payload, lane, attempt, retries, token in rows
         ]
 
     def settle(self, claim: Claim, outcome: Outcome, *, again: bool = False) -> str:
@@ -55,25 +56,40 @@ class Hands:
         return list(self.call("take", hide_ms, 100, *LANES)[2])
 
     def commit(self, schedule_id: str, state: str, next_state: str = "x", runs: int = 0) -> list[int]:
-        look = "99999999999999"
-        return list(
-            self.call("commit", 0, 60_000, schedule_id, state, next_state, "Note@1", look, "skip", 1, 999, 0, "", runs)[
-                :2
-            ]
-        )
+        plan = planned(schedule_id, state, next_state)
+        return list(self.call("commit", 0, 60_000, *plan[:-1], runs)[:2])
 
     def fire(self, run_id: str, overlap: str = "skip", limit: int = 1, missed: int = 0) -> None:
         """Commit one fire of the schedule ``s``, whatever its rhythm says."""
-        names = {"run_id": run_id, "job_id": "s", "name": "Note", "reason": "fire", "fire_time": "2026-01-01T00:00:00Z"}
-        state, look = self.client.hget(f"{self.prefix}states", "s"), "99999999999999"
-        plan = ("s", state, state, "Note@1", look, overlap, limit, 999, 0, "", 1)
-        self.call("commit", 0, 60_000, *plan, run_id, "fire", 5, missed, json.dumps(names)[1:-1], '"timeout_s":9', "{}")
+        state = self.client.hget(f"{self.prefix}states", "s")
+        fire = planned_run(run_id, "s", missed=missed)
+        self.call("commit", 0, 60_000, *planned("s", state, state, fire, rule=f"{overlap} {limit} 999"))
+
+    def rewrite(self, run_id: str, **lines: str) -> None:
+        """Change lines of a run in the store, as nobody may."""
+        known = lines_of(self.client.hget(f"{self.prefix}runs", run_id) or "")
+        assert known.keys() > lines.keys()
+        self.client.hset(f"{self.prefix}runs", run_id, "\n".join((known | lines).values()))
 
     def lapse(self, lane: str = "Once@1") -> None:
         """Let all leases of a lane be over, as if their owners had died long ago beside a living store."""
         for run_id in self.client.zrange(f"{self.prefix}leases:{lane}", 0, -1):
             self.client.zadd(f"{self.prefix}leases:{lane}", {run_id: 1})
         self.client.hset(f"{self.prefix}meta", "no_takeover_until", 0)
+
+
+def planned_run(run_id: str, job_id: str, reason: str = "fire", order: int = 5, missed: int = 0) -> list[str]:
+    """Return the arguments of commit.lua for one run of the job Note."""
+    names = {"run_id": run_id, "job_id": job_id, "name": "Note", "reason": reason, "fire_time": "2026-01-01T00:00:00Z"}
+    return [run_id, f"{reason} {order} {missed}", json.dumps(names)[1:-1], payload_of('"timeout_s":9', "{}")]
+
+
+def planned(
+    schedule_id: str, state: str, next_state: str, *runs: list[str], look: str = FAR, rule: str = "skip 1 999"
+) -> list[Any]:
+    """Return the arguments of commit.lua for one schedule in the lane Note@1."""
+    head = [schedule_id, state, next_state, "Note@1", look, rule, "", len(runs)]
+    return [*head, *(part for run in runs for part in run)]
 
 
 async def one_shot(hand: Hands, task_id: str = "o", **options: Any) -> None:

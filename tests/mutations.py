@@ -52,7 +52,7 @@ MUTATIONS = (
     Mutation(
         "a settle batch sent again is done again", f"{LUA}/settle.lua", "if number == ARGV[2] then", "if false then"
     ),
-    Mutation("a stopped run may retry", f"{LUA}/settle.lua", "'stopped') == 1 then", "'stopped') == 2 then"),
+    Mutation("a stopped run may retry", f"{LUA}/settle.lua", "if noted(run, 'stopped') then", "if false then"),
     Mutation("a retry does not give way to a fire", f"{LUA}/settle.lua", "if superseded(run) then", "if false then"),
     Mutation(
         "a changed schedule may be terminated", f"{LUA}/settle.lua", "~= definition then return end", "~= 1 then end"
@@ -66,36 +66,38 @@ MUTATIONS = (
     Mutation(
         "a commit does not compare the state",
         f"{SCHEDULING}/commit.lua",
-        "if states[job] ~= taken then",
-        "if false then",
+        "if states[job] == taken then",
+        "if true then",
     ),
-    Mutation("fires overlap", f"{SCHEDULING}/commit.lua", "  if open >= limit then", "  if false then"),
-    Mutation("queue_one lets many wait", f"{SCHEDULING}/commit.lua", "and waiting == 0 and", "and"),
+    Mutation(
+        "fires overlap", f"{SCHEDULING}/commit.lua", "  elseif found.fires >= rule.limit then", "  elseif false then"
+    ),
+    Mutation("queue_one lets many wait", f"{SCHEDULING}/commit.lua", "and found.waiting == 0 and", "and"),
     Mutation(
         "a fire overtakes what is ready",
         f"{SCHEDULING}/commit.lua",
         "free > 0 and not would_overtake(lane)",
         "free > 0",
     ),
-    Mutation("a commit owns more than the free slots", f"{SCHEDULING}/commit.lua", "elseif free > 0 and", "elseif"),
+    Mutation("a commit owns more than the free slots", f"{SCHEDULING}/commit.lua", "if free > 0 and not", "if not"),
     Mutation(
         "a commit that owns makes no lease",
         f"{SCHEDULING}/commit.lua",
-        "  gather('ZADD', PREFIX .. 'leases:' .. run.lane, lease, run.id)\n",
+        "  gather('ZADD', LEASES[run.lane], lease, run.id)\n",
         "",
     ),
     Mutation("a skipped fire is not counted", f"{SCHEDULING}/commit.lua", "{ skipped = 1 + missed }", "{}"),
     Mutation(
         "dropped fires are not announced",
         f"{SCHEDULING}/commit.lua",
-        "      emit('schedule.fire_skipped', dropped_event)\n",
+        "    emit('schedule.fire_skipped', event)\n",
         "",
     ),
     Mutation(
         "a fire planned twice overwrites its run",
         f"{SCHEDULING}/commit.lua",
-        "if #active > 0 and redis",
-        "if false and redis",
+        "if runs_read[run.id] then return end",
+        "",
     ),
     Mutation("a take hides nothing", f"{SCHEDULING}/take.lua", "int(NOW + hide)", "int(NOW)"),
     Mutation(
@@ -104,7 +106,7 @@ MUTATIONS = (
     Mutation(
         "a token does not grow past the last",
         f"{LUA}/claim.lua",
-        "math.max(tonumber(run.token or 0) + 1, NOW_US)",
+        "math.max((tonumber(run.token) or 0) + 1, NOW_US)",
         "NOW_US",
     ),
     Mutation("nobody is spared after an outage", f"{LUA}/claim.lua", "if NOW >= quiet_until then", "if true then"),
@@ -120,13 +122,13 @@ MUTATIONS = (
         "'(' .. int(NOW + LONGEST_LEASE_MS)",
         "'(' .. int(NOW * 9)",
     ),
-    Mutation("a renewal does not compare the token", f"{LUA}/renew.lua", " and held[3] == token then", " then"),
+    Mutation("a renewal does not compare the token", f"{LUA}/renew.lua", " and run.token == token then", " then"),
     Mutation("a renewal prolongs nothing", f"{LUA}/renew.lua", "int(NOW + lease), id", "int(NOW), id"),
     Mutation(
         "a lapsed lease that nobody took is lost",
         f"{LUA}/renew.lua",
-        "held[1] == 'running' and",
-        "held[1] == 'running' and tonumber(redis.call('ZSCORE', PREFIX .. 'leases:' .. lane, id) or 0) > NOW and",
+        "run.status == 'running' and",
+        "run.status == 'running' and tonumber(redis.call('ZSCORE', PREFIX .. 'leases:' .. lane, id) or 0) > NOW and",
     ),
     Mutation(
         "the next in the backlog is forgotten", f"{LUA}/prelude.lua", "  return release_next(run.job)\n", "  return 0\n"
@@ -134,14 +136,34 @@ MUTATIONS = (
     Mutation(
         "a settled run keeps its lease",
         f"{LUA}/prelude.lua",
-        "    gather('ZREM', PREFIX .. 'leases:' .. run.lane, run.id)\n",
-        "    local _ = 1\n",
+        "    gather('ZREM', LEASES[run.lane], run.id)\n  else",
+        "    local _ = 1\n  else",
     ),
     Mutation(
         "a settled run stays active",
         f"{LUA}/prelude.lua",
-        "  redis.call('SREM', PREFIX .. 'active:' .. run.job, run.id)\n",
-        "",
+        "  remove_open(run.job, run.id)\n  announce",
+        "  announce",
+    ),
+    Mutation(
+        "of several open runs one is seen",
+        f"{LUA}/prelude.lua",
+        "local ids = no_others[job] and {} or redis.call('SMEMBERS', PREFIX .. 'active:' .. job)",
+        "local ids = {}",
+    ),
+    Mutation(
+        "a second open run takes the place of the first",
+        f"{LUA}/prelude.lua",
+        "  if not first then\n",
+        "  if true then\n",
+    ),
+    Mutation("what a call changes in a run is not written", f"{LUA}/prelude.lua", "changed[run.id] = run end", "end"),
+    Mutation("a fire is not counted when it is over", f"{LUA}/prelude.lua", "changes.fired, facts", "local _, facts"),
+    Mutation(
+        "fires that are not over are not counted",
+        "src/infrastructure/scheduling/store.py",
+        'stats.get("fired", 0) + len(dues)',
+        'stats.get("fired", 0)',
     ),
     Mutation(
         "a run counts into a newer schedule",

@@ -21,7 +21,10 @@ Emit = Callable[[str, dict[str, Any], str | None, str | None], object]
 
 @dataclass(eq=False)
 class MemoryRun:
-    """A run. ``held``: it waits for others of its schedule; ``later`` (ms): it waits for a moment."""
+    """A run. ``held``: it waits for others of its schedule; ``later`` (ms): it waits for a moment.
+
+    ``untold``: nobody has heard of it yet, as a fire that starts at once is first told as started, with this.
+    """
 
     spec: RunSpec
     data: str
@@ -34,6 +37,7 @@ class MemoryRun:
     token: int = 0
     held: bool = False
     later: int | None = None
+    untold: dict[str, Any] | None = None
     stopped: bool = False
     started: int | None = None
     ended: int | None = None
@@ -138,10 +142,16 @@ class Memory:
         run.status = status
 
     def create(self, run: MemoryRun, **more: Any) -> None:
-        """Make a run."""
+        """Make a run, and tell that it is queued."""
+        self.create_own(run)
+        run.untold = None
+        self.announce("job.queued", run, **more)
+
+    def create_own(self, run: MemoryRun, **more: Any) -> None:
+        """Make a run that starts at once."""
         self.runs[run.id] = run
         self.all_runs.append(run)
-        self.announce("job.queued", run, **more)
+        run.untold = more
 
     def hold(self, run: MemoryRun, in_front: bool, **more: Any) -> None:
         """Make a run that waits for others of its schedule."""

@@ -169,7 +169,8 @@ class MemoryRuns:
         run.token = max(run.token + 1, memory.clock.now * 1000)
         run.attempt += 1
         run.started = memory.clock.now
-        memory.announce("job.started", run, token=str(run.token))
+        memory.announce("job.started", run, **(run.untold or {}), token=str(run.token))
+        run.untold = None
         spec = RunSpec.model_validate_json(
             run.spec.model_dump_json(exclude_none=True)
         )  # as it would come from the store

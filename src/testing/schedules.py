@@ -151,7 +151,7 @@ class MemorySchedules:
             return
         more: dict[str, Any] = {"missed": one.missed} if one.missed else {}
         if verdict == "ready":
-            memory.create(run, **more)
+            memory.create_own(run, **more)
         else:
             memory.hold(run, verdict == "front", **more)
         memory.count(run.spec.incarnation, job, {"fired": 1, "missed": one.missed}, {"last_fire": one.due})

@@ -163,7 +163,7 @@ async def collect(
         events = [event for event in events if event.data.get("job_id", event.data.get("id")) not in own]
     runs = RedisRunStore(store, "checker", Retention())
     settled = {event.data["run_id"] for event in events if event.topic in SETTLED}
-    known = {event.data["run_id"] for event in events if event.topic == "job.queued"}
+    known = {event.data["run_id"] for event in events if event.topic in ("job.queued", "job.started")}
     found = [record for run_id in sorted(known - settled) if (record := await runs.get(run_id)) is not None]
     for schedule_id in kept:
         found.extend(record for record in await runs.runs_of(schedule_id) if record.status not in TERMINAL)

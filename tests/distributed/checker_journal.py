@@ -74,26 +74,17 @@ class JournalRunStore(RedisRunStore):
         super().__init__(store, instance_id, retention)
         self._journal = journal
 
-    async def submit(
-        self,
-        spec: RunSpec,
-        data: str,
-        *,
-        due_ms: int | None = None,
-        limit: int = 1,
-        state: str = "",
-        confirm: bool = True,
-    ) -> Submission:
+    async def submit(self, spec: RunSpec, data: str, **how: Any) -> Submission:
         """Submit; see the protocol."""
         facts = {"kind": "submit", "op": uuid4().hex, "run_id": spec.run_id, "reason": spec.reason.value}
         self._journal.write(**facts)
-        answer = await super().submit(spec, data, due_ms=due_ms, limit=limit, state=state, confirm=confirm)
+        answer = await super().submit(spec, data, **how)
         self._journal.write(**facts, answer=answer.verdict)
         return answer
 
-    async def cancel(self, run_ids: Sequence[str], why: str, *, executing: bool = True) -> dict[str, str]:
+    async def cancel(self, run_ids: Sequence[str], why: str, *, executing: bool = True, **how: Any) -> dict[str, str]:
         """Cancel; see the protocol."""
-        statuses = await super().cancel(run_ids, why, executing=executing)
+        statuses = await super().cancel(run_ids, why, executing=executing, **how)
         for run_id, status in statuses.items():
             if executing or status != "running":
                 self._journal.write(kind="cancel", op=uuid4().hex, run_id=run_id, answer=status)

@@ -27,6 +27,9 @@ ARROWS: dict[str, tuple[frozenset[str], str]] = {
 }
 """Topic → the statuses it may be told from, and the status it tells. A plain copy: the program's own must not judge."""
 
+FIRES = frozenset({"fire", "catch_up"})
+"""Why a run exists that may be its instance's own from the first: its first event tells that it started."""
+
 UNKNOWN = "no running instance knows "
 """A run that waits for an instance is marked, and told as parked; its status stays what it was."""
 
@@ -71,7 +74,8 @@ class RunStory:
 
     def _follow(self, event: Event) -> None:
         allowed, after = ARROWS[event.topic]
-        if self._status not in allowed:
+        own = (event.topic, self._status) == ("job.started", "") and event.data.get("reason") in FIRES
+        if self._status not in allowed and not own:
             self._faults.append((self._blame(event), f"{event.topic} came while it was {self._status or 'unknown'}"))
         if event.topic == "job.started":
             self._follow_start(event)

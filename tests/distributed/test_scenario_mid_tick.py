@@ -68,12 +68,12 @@ async def test_one_fire_survives_a_death_between_any_two_steps_of_the_tick(
         await run.recurrent(*PAIR, interval_s=0.1)
         # Both taken, so hidden from all others, but not committed.
         await Doomed(run, valkey).dies_at("take", "answered", "tock")
-        assert await told(run, "job.queued") == []
+        assert await told(run, "job.queued") == await told(run, "job.started") == []
         # Both committed, but there is one slot: at most one run became its own at once, the other is to be claimed.
         await Doomed(run, valkey).dies_at("commit", "answered", "tock", ROUNDSMAN_BACKGROUND_JOBS__CONCURRENCY="1")
         queued, started = dict(await told(run, "job.queued")), dict(await told(run, "job.started"))
-        assert len(queued) == 2
-        fire, *_ = queued.keys() - started.keys()
+        assert len(queued) + len(started) == 2
+        fire = next(iter(queued))
         # Claimed, but no body began.
         await Doomed(run, valkey).dies_at("claim", "answered", fire)
         assert (fire, 1) in await told(run, "job.started")
@@ -148,8 +148,8 @@ async def test_a_commit_that_comes_too_late_changes_nothing(
         await run.until(committed.sprung.is_set, "the late commit")
         await run.ended(3, "tock")
         await run.verdict()
-        queued = Counter(event["run_id"] for event in await run.events("job", "job.queued"))
-        assert set(queued.values()) == {1}
+        started = Counter(event["run_id"] for event in await run.events("job", "job.started"))
+        assert set(started.values()) == {1}
         assert late.returncode == 0
 
 

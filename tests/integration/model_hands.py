@@ -17,9 +17,10 @@ from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.schedule import ScheduleState
 from infrastructure.redis.connection import RedisStore
 from infrastructure.runs.presence import Presence
+from infrastructure.runs.records import join_spec, lines_of, payload_of, split_spec
 from infrastructure.runs.scripts import Retention, source
 from infrastructure.runs.settling import settle_arguments
-from infrastructure.runs.store import RedisRunStore, join_spec, split_spec
+from infrastructure.runs.store import RedisRunStore
 from infrastructure.scheduling.store import RedisJobStore, _statistics
 
 T = TypeVar("T")
@@ -139,19 +140,21 @@ class Shared:
         for job in JOBS:
             pipe.lrange(f"{prefix}backlog:{job}", 0, -1)
             pipe.smembers(f"{prefix}active:{job}")
+            pipe.hget(f"{prefix}open", job)
             pipe.lrange(f"{prefix}history:{job}", 0, RETENTION.runs_kept_per_schedule - 1)
         for family, last in self._last.items():
             pipe.xrange(f"{prefix}ev:{family}", last if last == "-" else f"({last}")
         for run_id in run_ids:
-            pipe.hgetall(f"{prefix}run:{run_id}")
+            pipe.hget(f"{prefix}runs", run_id)
+        pipe.hkeys(f"{prefix}runs")
+        pipe.hkeys(f"{prefix}payloads")
         return self._seen(iter(pipe.execute()), run_ids)
 
     def _seen(self, replies: Any, run_ids: Sequence[str]) -> Seen:
         seconds, micros = next(replies)
         now = seconds * 1000 + micros // 1000
         states, stats, parked, later = (next(replies) for _ in range(4))
-        counted = {schedule_id: _statistics(json.loads(text)) for schedule_id, text in stats.items()}
-        seen = Seen(states, {}, {}, {}, {}, {}, {}, {}, counted)
+        seen = Seen(states, {}, {}, {}, {}, {}, {}, {}, {})
         self._place(seen, "parked", parked)
         self._place(seen, "later", later)
         for _ in LANES:
@@ -163,11 +166,17 @@ class Shared:
                 seen.scores.update(found)
         for job in JOBS:
             seen.backlog[job], seen.active[job] = next(replies), set(next(replies))
+            if (first := next(replies)) is not None:
+                assert first not in seen.active[job]
+                seen.active[job].add(first)
             self._place(seen, "held", seen.backlog[job])
             seen.history[job] = [_settled(text) for text in next(replies)]
+            if job in stats:
+                seen.statistics[job] = _statistics(json.loads(stats[job]), sorted(seen.active[job]))
         for family in self._last:
             seen.events.extend(self._events(family, next(replies)))
-        seen.runs = {run_id: fields for run_id in run_ids if (fields := next(replies))}
+        seen.runs = {run_id: _fields(text) for run_id in run_ids if (text := next(replies))}
+        assert set(next(replies)) == set(next(replies)) == seen.runs.keys(), "runs, payloads and what is known differ"
         return seen
 
     def _place(self, seen: Seen, place: str, run_ids: Any) -> None:
@@ -181,6 +190,13 @@ class Shared:
         return [{**json.loads(fields["d"]), "topic": fields["t"]} for _, fields in entries]
 
 
+def _fields(text: str) -> dict[str, str]:
+    """Return the lines of a run, and what is noted of it, of what is there."""
+    lines = lines_of(text)
+    noted = {name: str(value) for name, value in json.loads(lines.pop("more") or "{}").items()}
+    return {name: value for name, value in (lines | noted).items() if value}
+
+
 def _settled(text: str) -> tuple[str, str, int]:
     entry = json.loads(text)
     return entry["run_id"], entry["status"], entry["attempt"]
@@ -191,8 +207,9 @@ def _plan_head(plan: TakenPlan) -> list[Any]:
     after, look = (plan.after.dump(), FAR) if plan.after else ("", "")
     event = json.dumps({"id": job, "why": "missed", "count": plan.dropped}) if plan.dropped else ""
     lane = ScheduleState.model_validate_json(plan.text).lane
-    head = [job, plan.text, after, lane, look, policy.overlap_mode, policy.overlap_limit]
-    return [*head, MOST_CAUGHT_UP, plan.dropped, event, len(plan.planned)]
+    dropped = f"{plan.dropped} {event}" if plan.dropped else ""
+    rule = f"{policy.overlap_mode} {policy.overlap_limit} {MOST_CAUGHT_UP}"
+    return [job, plan.text, after, lane, look, rule, dropped, len(plan.planned)]
 
 
 MOST_CAUGHT_UP = 999
@@ -226,7 +243,9 @@ class ModelHand:
             for run in plan.planned:
                 wanted = spec(run.run_id, plan.schedule.id, run.reason, state.incarnation, state.generation)
                 made.append((wanted, state.lane))
-                args.extend([run.run_id, run.reason.value, run.order, run.missed, *split_spec(wanted), "{}"])
+                tag, rest = split_spec(wanted)
+                about = f"{run.reason.value} {run.order} {run.missed}"
+                args.extend([run.run_id, about, tag, payload_of(rest, "{}")])
         _, stale, tokens = self._call("commit", free, LEASE_MS, *args)
         owned = [(wanted, lane, token) for (wanted, lane), token in zip(made, tokens, strict=True) if token]
         return int(stale), [
@@ -237,8 +256,8 @@ class ModelHand:
         """Return the store's time and what was claimed."""
         now, _, _, rows, _ = self._call("claim", LEASE_MS, limit, takeovers, *self.lanes)
         return int(now), [
-            Claim(spec=join_spec(tag, rest), data=data, lane=lane, attempt=attempt, retries=retries, token=token)
-            for tag, rest, data, lane, attempt, retries, token in rows
+            Claim(*join_spec(tag, payload), lane=lane, attempt=attempt, retries=retries, token=token)
+            for tag, payload, lane, attempt, retries, token in rows
         ]
 
     def settle(self, number: int, batch: Sequence[tuple[Claim, Outcome]]) -> list[str]:

@@ -65,13 +65,13 @@ class StoreModel(RunsModel):
                 schedule.counts["skipped"] += 1 + one.missed
                 return 0
             places = False
-        overtakes = bool(self.ready(state.lane))
-        self._make(run, places, in_front=one.reason is RunReason.FIRE)
         schedule.counts.update(fired=1, missed=one.missed)
-        if not places or not taker or overtakes:
-            return 0
-        self.own(run, taker)
-        return 1
+        if places and taker and not self.ready(state.lane):
+            self.runs[run.id] = run
+            self.own(run, taker)
+            return 1
+        self._make(run, places, in_front=one.reason is RunReason.FIRE)
+        return 0
 
     def _make(self, run: MRun, has_place: bool, in_front: bool) -> None:
         self.runs[run.id] = run

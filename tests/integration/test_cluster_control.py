@@ -10,7 +10,7 @@ from cluster import Cluster, Instance
 from domain.runs.run import RunStatus
 from domain.scheduling.errors import ScheduleBusy, ScheduleNotFound
 from domain.scheduling.schedule import PutResult, ScheduleInfo, ScheduleStatus
-from hands import Hands, one_shot, status
+from hands import Hands, one_shot, planned, planned_run, status
 from support import wait_until
 
 Control = Callable[[Instance], Awaitable[object]]
@@ -68,10 +68,8 @@ async def test_what_happens_between_take_and_commit_makes_the_commit_a_no(
     ((_, text),) = await wait_until(ticking.take)
     await control(api.instance)
     after = await api.instance.schedules.get("s")
-    names = '"run_id":"s@x.1","job_id":"s","name":"Note","reason":"fire","fire_time":"2026-01-01T00:00:00Z"'
-    run = ("s@x.1", "fire", 5, 0, names, '"timeout_s":9', "{}")
-    plan = ("s", text, text.replace('"due":', '"due":1'), "Note@1", "99999999999999", "skip", 1, 999, 0, "", 1)
-    reply = ticking.call("commit", 9, 60_000, *plan, *run)
+    plan = planned("s", text, text.replace('"due":', '"due":1'), planned_run("s@x.1", "s"))
+    reply = ticking.call("commit", 9, 60_000, *plan)
     assert (reply[1], list(reply[2])) == (1, [""])
     assert await api.instance.schedules.get("s") == after
     assert await cluster.events("job") == []
@@ -180,14 +178,14 @@ async def test_stop_lists_what_runs_cancels_what_waits_and_nothing_new_begins(cl
     stopped = await api.scheduler.stop_task("s")
     assert (stopped.running, stopped.cancelled) == (running, [])
     assert [event["run_id"] for event in await cluster.events("job", "job.cancelled")] == waiting
-    made = len(await cluster.events("job", "job.queued"))
+    made = len(await cluster.made())
     cluster.ledger.gate("held").set()
 
     async def all_over() -> bool:
         return len(await cluster.events("job", "job.succeeded")) == 1
 
     await wait_until(all_over)
-    assert len(await cluster.events("job", "job.queued")) == made
+    assert len(await cluster.made()) == made
     assert [entry.run_id for entry in cluster.ledger.of("s")] == running
 
 

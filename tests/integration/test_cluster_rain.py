@@ -12,7 +12,7 @@ from cluster import Cluster, Instance
 from domain.scheduling.errors import ScheduleNotFound
 from domain.scheduling.schedule import ScheduleInfo, ScheduleStatus
 from fault_proxy import FaultProxy
-from hands import Hands
+from hands import Hands, planned
 from infrastructure.redis.embedded import EmbeddedValkey
 from support import wait_until
 
@@ -103,7 +103,7 @@ async def test_who_came_too_late_and_never_tries_again_delays_and_loses_nothing(
     ((_, text),) = await wait_until(lambda: a.take(hide_ms=60_000))
     next_state = read.state.model_copy(update={"due": read.state.due + 10}).dump()
     look = str(read.state.due + 10)
-    assert a.call("commit", 0, 1000, "s", text, next_state, "Note@1", look, "skip", 1, 999, 0, "", 0)[1] == 0
+    assert a.call("commit", 0, 1000, *planned("s", text, next_state, look=look))[1] == 0
     await _come_too_late(b, read)
     held = await a.instance.schedules.get("s")
     assert held is not None

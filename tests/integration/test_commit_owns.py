@@ -5,10 +5,8 @@ from typing import Any
 
 from cluster import Cluster
 from domain.runs.outcome import Succeeded
-from domain.runs.run import RunReason, RunStatus
-from hands import LANES, Hands, schedule, status
-
-FAR = "99999999999999"
+from domain.runs.run import RunStatus
+from hands import LANES, Hands, planned, planned_run, schedule, status
 
 
 def commit(hand: Hands, free: int, *schedule_ids: str) -> list[str]:
@@ -18,10 +16,7 @@ def commit(hand: Hands, free: int, *schedule_ids: str) -> list[str]:
         state = hand.client.hget(f"{hand.prefix}states", schedule_id)
         incarnation = json.loads(state)["incarnation"]
         run_id = f"{schedule_id}@{incarnation}.7"
-        names = {"run_id": run_id, "job_id": schedule_id, "name": "Note", "reason": "fire"}
-        tag = json.dumps({**names, "fire_time": "2026-01-01T00:00:00Z"})[1:-1]
-        args += [schedule_id, state, state, LANES[0], FAR, "skip", 1, 999, 0, "", 1]
-        args += [run_id, RunReason.FIRE.value, 7, 0, tag, '"timeout_s":9', "{}"]
+        args += planned(schedule_id, state, state, planned_run(run_id, schedule_id, order=7))
     _, _, tokens = hand.call("commit", free, 60_000, *args)
     return list(tokens)
 
@@ -46,7 +41,7 @@ async def test_as_many_as_there_are_free_slots_are_its_own_and_the_rest_is_ready
     (claim,) = b.claim()
     assert (claim.spec.job_id, claim.attempt) == ("s3", 1)
     topics = [(event["topic"], event["attempt"]) for event in await cluster.events("job") if event["job_id"] == "s1"]
-    assert topics == [("job.queued", 0), ("job.started", 1)]
+    assert topics == [("job.started", 1)]
 
 
 async def test_its_own_run_is_renewed_settled_and_taken_over_like_a_claimed_one(hands: tuple[Hands, Hands]) -> None:
@@ -80,12 +75,8 @@ async def test_no_more_caught_up_fires_wait_than_the_policy_wants(cluster: Clust
     def catch_up(*dues: int) -> None:
         """Commit late fires under ``all(2)``; a body runs longer than they are apart."""
         state = a.client.hget(f"{a.prefix}states", "s1")
-        args: list[Any] = ["s1", state, state, LANES[0], FAR, "skip", 1, 2, 0, "", len(dues)]
-        for due in dues:
-            names = {"run_id": f"s1@x.catch_up.{due}", "job_id": "s1", "name": "Note", "reason": "catch_up"}
-            tag = json.dumps({**names, "fire_time": "2026-01-01T00:00:00Z"})[1:-1]
-            args += [names["run_id"], "catch_up", due, 0, tag, '"timeout_s":9', "{}"]
-        a.call("commit", 9, 60_000, *args)
+        runs = [planned_run(f"s1@x.catch_up.{due}", "s1", "catch_up", due) for due in dues]
+        a.call("commit", 9, 60_000, *planned("s1", state, state, *runs, rule="skip 1 2"))
 
     catch_up(1, 2)
     assert await cluster.events("schedule", "schedule.fire_skipped") == []
@@ -102,10 +93,5 @@ async def test_a_refused_commit_gives_no_token(hands: tuple[Hands, Hands]) -> No
     await schedule(a, "s1", interval=3600)
     state = a.client.hget(f"{a.prefix}states", "s1")
     await b.instance.scheduler.pause("s1")
-    names = json.dumps(
-        {"run_id": "s1@x.7", "job_id": "s1", "name": "Note", "reason": "fire", "fire_time": "2026-01-01"}
-    )
-    fire = ("s1@x.7", "fire", 7, 0, names[1:-1], '"timeout_s":9', "{}")
-    plan = ("s1", state, state, LANES[0], FAR, "skip", 1, 999, 0, "", 1)
-    assert a.call("commit", 9, 60_000, *plan, *fire) == [0, 1, [""]]
+    assert a.call("commit", 9, 60_000, *planned("s1", state, state, planned_run("s1@x.7", "s1"))) == [0, 1, [""]]
     assert await status(a, "s1@x.7") is None

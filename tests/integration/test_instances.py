@@ -14,6 +14,7 @@ from domain.runs.instance import Instance as Shown
 from hands import LANES, Hands
 from infrastructure.redis.embedded import EmbeddedValkey
 from infrastructure.runs.instances import RedisInstances
+from infrastructure.runs.layout import LAYOUT
 from sample_jobs import Ledger
 from support import wait_until
 
@@ -216,7 +217,7 @@ async def test_a_store_that_lost_its_data_hears_of_all_again(
             await cluster.redis.command.flushall()
             for name in ("i1", "i2"):
                 await shown_as(cluster, name, InstanceStatus.ALIVE)
-        assert await cluster.redis.command.hget(cluster.redis.key("meta"), "layout") == "1"
+        assert await cluster.redis.command.hget(cluster.redis.key("meta"), "layout") == str(LAYOUT)
         assert caplog.messages == []
 
 

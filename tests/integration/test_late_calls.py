@@ -10,7 +10,7 @@ import pytest
 from application.scheduling import RecurrentTaskDescriptor
 from cluster import Cluster
 from domain.runs.run import RunStatus
-from hands import LANES, Hands, one_shot, schedule, status
+from hands import LANES, Hands, one_shot, planned, schedule, status
 from infrastructure.redis.embedded import EmbeddedValkey
 from support import wait_until
 
@@ -50,7 +50,7 @@ async def test_a_commit_after_its_deadline_fires_nothing(hands: tuple[Hands, Han
     a, _ = hands
     await schedule(a, "s", interval=3600)
     state = a.client.hget(f"{a.prefix}states", "s")
-    args = ["s", state, "x", LANES[0], "99999999999999", "skip", 1, 999, 0, "", 0]
+    args = planned("s", state, "x")
     assert a.call("commit", 9, f"60000@{await store_ms(a) - 1}", *args) == [0, 0, []]
     assert a.client.hget(f"{a.prefix}states", "s") == state
     assert a.call("commit", 9, f"60000@{await store_ms(a) + 60_000}", *args)[1] == 0

@@ -12,6 +12,7 @@ from external_server import ExternalServer
 from infrastructure.key_types import KEY_TYPES
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.strangers import find_strange_keys, kind_of
+from infrastructure.runs.layout import LAYOUT
 from integration.watched_kit import (
     ALWAYS_FIRING,
     DEGRADED,
@@ -78,7 +79,7 @@ async def test_a_store_that_lost_its_data_is_told_loudly_and_used_again(
         return {program.instance_id, other.instance_id} <= here
 
     await wait_until(announced, "both instances to be announced")
-    assert await store.command.hget(store.key("meta"), "layout") == "1"  # type: ignore[misc]
+    assert await store.command.hget(store.key("meta"), "layout") == str(LAYOUT)  # type: ignore[misc]
     assert await find_strange_keys(store, KEY_TYPES) == ()
 
 
@@ -104,17 +105,17 @@ async def test_a_restart_with_its_data_is_no_loss(external: Servers, begin: Star
 
 
 async def test_strange_keys_are_found_by_their_names(store: RedisStore, namespace: str) -> None:
-    await store.command.hset(store.key("meta"), "layout", "1")  # type: ignore[misc]
+    await store.command.hset(store.key("meta"), "layout", "2")  # type: ignore[misc]
     await store.command.set("{other}:states", "x")
     await store.command.set(store.key("nobody", "knows"), "x")
     assert await find_strange_keys(store, KEY_TYPES) == ()
     await store.command.set(store.key("states"), "x")
     await store.command.set(store.key("mon", "samples", "w"), "x")
-    await store.command.rpush(store.key("run", "a@1.2"), "x")  # type: ignore[misc]
+    await store.command.rpush(store.key("active", "a"), "x")  # type: ignore[misc]
     found = await find_strange_keys(store, KEY_TYPES)
     assert sorted(found) == [
+        f"the key '{{{namespace}}}:active:a' is a list and not a set: somebody else wrote it; remove it",
         f"the key '{{{namespace}}}:mon:samples:w' is a string and not a stream: somebody else wrote it; remove it",
-        f"the key '{{{namespace}}}:run:a@1.2' is a list and not a hash: somebody else wrote it; remove it",
         f"the key '{{{namespace}}}:states' is a string and not a hash: somebody else wrote it; remove it",
     ]
     await store.command.unlink("{other}:states")

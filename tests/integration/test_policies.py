@@ -251,7 +251,7 @@ async def test_what_does_not_load_is_parked_with_its_reason_and_resumes_when_it_
 async def test_a_one_shot_that_does_not_load_is_parked_and_kept(cluster: Cluster) -> None:
     api = await cluster.start(executes=False)
     await api.bus.schedule_task(ScheduledTaskDescriptor(id="o", name="Once"))
-    await cluster.redis.command.hset(cluster.redis.key("run", "o"), "data", '{"size": "?"}')
+    await cluster.redis.command.hset(cluster.redis.key("payloads"), "o", '"timeout_s":9\n{"size": "?"}')
     await cluster.start()
 
     async def parked() -> bool:

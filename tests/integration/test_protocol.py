@@ -115,7 +115,7 @@ async def test_tokens_grow_even_when_the_clock_of_the_store_is_behind(hands: tup
     await one_shot(a)
     (claim,) = a.claim()
     ahead = str(int(claim.token) + 10**12)
-    a.client.hset(f"{a.prefix}run:o", "token", ahead)
+    a.rewrite("o", token=ahead)
     b.lapse()
     (taken,) = b.claim()
     assert int(taken.token) == int(ahead) + 1
@@ -282,7 +282,7 @@ def test_lua_carries_the_machine_of_the_domain() -> None:
 async def test_lua_refuses_a_transition_that_the_machine_lacks(hands: tuple[Hands, Hands]) -> None:
     a, _ = hands
     await one_shot(a)
-    a.client.hset(f"{a.prefix}run:o", "status", "retrying")  # where no ready run can be
+    a.rewrite("o", status="retrying")  # where no ready run can be
     assert a.claim() == []
     assert await status(a, "o") is RunStatus.RETRYING
 

@@ -52,7 +52,7 @@ async def test_a_run_that_cannot_be_read_stops_no_other(cluster: Cluster) -> Non
     api = await cluster.start(executes=False)
     for task_id in ("bad", "good"):
         await api.bus.schedule_task(ScheduledTaskDescriptor(id=task_id, name="Once"))
-    await cluster.redis.command.hset(cluster.redis.key("run", "bad"), "spec", '"timeout_s":"of a later version"')
+    await cluster.redis.command.hset(cluster.redis.key("payloads"), "bad", '"timeout_s":"later"\n{}')
     await cluster.start(lease_ms=1_000)
     await wait_until(lambda: cluster.ledger.of("good"))
     assert [entry.attempt for entry in cluster.ledger.of("good")] == [1]

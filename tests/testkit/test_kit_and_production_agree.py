@@ -264,7 +264,7 @@ def retry(monkeypatch: pytest.MonkeyPatch, **policy: Any) -> None:
 
 
 def test_the_parts_agree_on_what_every_event_of_a_run_says() -> None:
-    from infrastructure.runs.store import TAG_FIELDS
+    from infrastructure.runs.records import TAG_FIELDS
     from testing.memory import TAG_FIELDS as OURS
 
     assert OURS == TAG_FIELDS

@@ -7,7 +7,7 @@ from typing import cast
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.redis.errors import StoreError
 
-LAYOUT = 1
+LAYOUT = 2
 """What this program reads and writes (docs/decisions/001). It grows only when older programs would do damage."""
 
 

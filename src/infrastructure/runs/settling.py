@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 GATHER_S = 0.004
 """How long outcomes are gathered: one call for many, at the price of these milliseconds."""
 BATCH = 500
+SETTLE_ARGUMENTS = 5
 PROGRESS_S = 0.25
 RETRY_S = (0.05, 1.0)
 """First and longest wait after the store did not answer."""
@@ -121,7 +122,7 @@ class SettlementQueue:
                     reply: list[str | int] = await self._settle(keys=[self._prefix], args=args)
             except StoreUnavailable as error:
                 if wait == RETRY_S[0]:
-                    log.warning("cannot settle %d runs now: %s", len(args) // 7, error)
+                    log.warning("cannot settle %d runs now: %s", (len(args) - 2) // SETTLE_ARGUMENTS, error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, RETRY_S[1])
             else:
@@ -143,11 +144,9 @@ class SettlementQueue:
             log.exception("progress of %d runs could not be noted", len(reports))
 
 
-def settle_arguments(claim: Claim, outcome: Outcome) -> list[str | int]:
-    """Return the seven arguments that settle.lua reads for one attempt."""
-    kind, delay_ms, ended, error = _ending(outcome)
-    definition = f"{claim.spec.incarnation} {claim.spec.generation}"
-    return [claim.spec.run_id, claim.token, kind, delay_ms, ended, error, definition]
+def settle_arguments(claim: Claim, outcome: Outcome) -> tuple[str, str, str, str, str]:
+    """Return the arguments that settle.lua reads for one attempt."""
+    return (claim.spec.run_id, claim.token, *_ending(claim, outcome))
 
 
 def _text(said: str) -> str:
@@ -155,19 +154,22 @@ def _text(said: str) -> str:
     return json.dumps(said.encode("utf-8", "replace").decode())
 
 
-def _ending(outcome: Outcome) -> tuple[str, int, str, str]:
+def _ending(claim: Claim, outcome: Outcome) -> tuple[str, str, str]:
     match outcome:
         case Succeeded(result):
-            return "succeeded", 0, f',"result":{result}', ""
+            return "succeeded", f',"result":{result}', ""
         case Retry(error, delay_s):
-            return "retry", round(delay_s * 1000), f',"error":{_text(error)}', _text(error)
+            text = _text(error)
+            return "retry", f',"error":{text}', f'{{"delay_ms":{round(delay_s * 1000)},"error":{text}}}'
         case Failed(error, unloadable):
-            return ("unloadable" if unloadable else "failed"), 0, f',"error":{_text(error)}', _text(error)
+            text = _text(error)
+            return "unloadable" if unloadable else "failed", f',"error":{text}', f'{{"error":{text}}}'
         case Cancelled(why):
-            return "cancelled", 0, f',"why":{_text(why)}', ""
+            return "cancelled", f',"why":{_text(why)}', ""
         case Terminated(why):
-            return "terminated", 0, f',"why":{_text(why)}', ""
+            definition = _text(f"{claim.spec.incarnation} {claim.spec.generation}")
+            return "terminated", f',"why":{_text(why)}', f'{{"definition":{definition}}}'
         case Released(started, why):
-            return ("released" if started else "unstarted"), 0, f',"why":{_text(f"given back: {why}")}', ""
+            return "released" if started else "unstarted", f',"why":{_text(f"given back: {why}")}', ""
         case Lost():
             raise ValueError("a lost run has nothing to settle")

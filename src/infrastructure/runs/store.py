@@ -1,6 +1,5 @@
 """Runs in Redis: submitting, cancelling and reading them."""
 
-import json
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
@@ -8,25 +7,11 @@ from redis.commands.core import AsyncScript
 
 from application.runs.asking import Note
 from application.runs.store import LaneStats, QueueStats, Submission
-from domain.runs.run import TERMINAL, RunRecord, RunSpec, RunStatus
+from domain.runs.run import RunRecord, RunSpec
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.runs.notes import call_of
+from infrastructure.runs.records import from_history, payload_of, record, split_spec
 from infrastructure.runs.scripts import Retention, source
-
-TAG_FIELDS = ("run_id", "job_id", "name", "reason", "fire_time")
-"""The part of a spec that every event of the run carries."""
-
-
-def split_spec(spec: RunSpec) -> tuple[str, str]:
-    """Return a spec as two texts of JSON members, without braces: the tag, which events carry, and the rest."""
-    whole = spec.model_dump(mode="json", exclude_none=True)
-    tag = {name: whole.pop(name) for name in TAG_FIELDS}
-    return json.dumps(tag, separators=(",", ":"))[1:-1], json.dumps(whole, separators=(",", ":"))[1:-1]
-
-
-def join_spec(tag: str, rest: str) -> RunSpec:
-    """Return the spec that was split."""
-    return RunSpec.model_validate_json(f"{{{tag},{rest}}}")
 
 
 class RedisRunStore:
@@ -64,8 +49,7 @@ class RedisRunStore:
             lane,
             spec.reason.value,
             tag,
-            rest,
-            data,
+            payload_of(rest, data),
             correlation,
             trace,
             due,
@@ -108,10 +92,13 @@ class RedisRunStore:
     async def runs_of(self, job_id: str) -> list[RunRecord]:
         """Return unsettled runs, then settled ones, each newest first."""
         with store_errors():
+            first = await cast(Awaitable[str | None], self._redis.hget(self._key("open"), job_id))
             active = await cast(Awaitable[set[str]], self._redis.smembers(self._key("active", job_id)))
             history = self._redis.lrange(self._key("history", job_id), 0, self._history_kept - 1)
             settled = await cast(Awaitable[list[str]], history)
-        return await self._all(sorted(active, reverse=True)) + [from_history(text) for text in settled]
+        return await self._all(sorted(active | {first} if first else active, reverse=True)) + [
+            from_history(text) for text in settled
+        ]
 
     async def queue_stats(self, lanes: Sequence[str]) -> QueueStats:
         """Count runs in two round trips; see the protocol."""
@@ -138,48 +125,11 @@ class RedisRunStore:
             return []
         with store_errors():
             pipe = self._redis.pipeline(transaction=False)
-            for run_id in run_ids:
-                pipe.hgetall(self._key("run", run_id))
+            pipe.hmget(self._key("runs"), run_ids)
             pipe.hmget(self._key("parked"), run_ids)
-            *found, parked = await pipe.execute()
-        return [record(fields, why) for fields, why in zip(found, parked, strict=True) if fields.get("tag")]
-
-
-def record(fields: dict[str, str], parked: str | None = None) -> RunRecord:
-    """Return a run as it is shown, from its hash."""
-    ending = json.loads(fields.get("ending", "{}"))
-    status = RunStatus(fields["status"])
-    return RunRecord(
-        **json.loads(f"{{{fields['tag']}}}"),
-        status=status,
-        attempt=int(fields["attempt"]),
-        queued_at=_time(fields.get("queued")),
-        started_at=_time(fields.get("started")),
-        ended_at=_time(fields.get("ended")),
-        instance=fields.get("owner"),
-        error=ending.get("error") or ending.get("why") if status in TERMINAL else _text(fields.get("error")),
-        result=ending.get("result"),
-        progress=float(fields["progress"]) if "progress" in fields else None,
-        message=_text(fields.get("message")),
-        parked=parked,
-        attempts=json.loads(fields.get("story", "[]")),
-    )
+            texts, parked = await pipe.execute()
+        return [record(text, why) for text, why in zip(texts, parked, strict=True) if text]
 
 
 def _lane_stats(now: int, ready: int, running: int, first: list[tuple[str, float]]) -> LaneStats:
     return LaneStats(ready, running, max(0.0, (now - first[0][1]) / 1000) if first else None)
-
-
-def from_history(text: str) -> RunRecord:
-    """Return a settled run from its schedule's history."""
-    entry: dict[str, Any] = json.loads(text)
-    entry["error"] = entry.get("error") or entry.pop("why", None)
-    return RunRecord.model_validate(entry)
-
-
-def _time(text: str | None) -> Any:
-    return None if text is None else int(text)
-
-
-def _text(text: str | None) -> str | None:
-    return None if text is None else json.loads(text)

@@ -24,12 +24,12 @@ class Batch:
         if planned.next_due is not None:
             after = schedule.state_text(planned.next_due)
             look = look_at(schedule.id, planned.next_due, schedule.compiled.descriptor.policy)
-        arguments: list[str | int] = [schedule.id, taken, after, schedule.lane, look]
-        arguments += [schedule.overlap, schedule.overlap_limit, schedule.most_caught_up]
-        arguments += [planned.dropped, _dropped_event(schedule.id, due, planned.dropped), len(planned.runs)]
+        dropped = _dropped(schedule.id, due, planned.dropped) if planned.dropped else ""
+        arguments: list[str | int] = [schedule.id, taken, after, schedule.lane, look, schedule.rule, dropped]
+        arguments.append(len(planned.runs))
         for run in planned.runs:
-            run_id, tag, rest = schedule.run_texts(run)
-            arguments += [run_id, run.reason.value, run.due, run.missed, tag, rest, schedule.compiled.data]
+            run_id, tag, payload = schedule.run_texts(run)
+            arguments += (run_id, f"{run.reason.value} {run.due} {run.missed}", tag, payload)
         self.arguments += arguments
         self.runs += [(schedule, run) for run in planned.runs]
         if planned.next_due is not None:
@@ -37,7 +37,5 @@ class Batch:
             self.looks.append(int(look))
 
 
-def _dropped_event(schedule_id: str, due: int, dropped: int) -> str:
-    if not dropped:
-        return ""
-    return json.dumps({"id": schedule_id, "why": "missed", "count": dropped, "since": iso(due)})
+def _dropped(schedule_id: str, due: int, dropped: int) -> str:
+    return f"{dropped} {json.dumps({'id': schedule_id, 'why': 'missed', 'count': dropped, 'since': iso(due)})}"

@@ -8,10 +8,12 @@ from application.scheduling.moments import at, iso
 from application.scheduling.planning import PlannedRun
 from domain.runs.run import Claim, RunReason
 from domain.scheduling.schedule import ScheduleState
-from infrastructure.runs.store import split_spec
+from infrastructure.runs.records import payload_of, split_spec
 
 DUE = '"due":'
 NONE_MISSED = '"missed":0'
+PLAIN_RULE = "skip 1 1"
+"""Overlap, how many at once, and how many caught up fires may wait: what commit.lua assumes when it is told nothing."""
 
 
 @dataclass(slots=True)
@@ -24,16 +26,14 @@ class Prepared:
 
     compiled: CompiledSchedule
     lane: str
-    overlap: str
-    overlap_limit: int
-    most_caught_up: int
+    rule: str
     text: str
     due: int
     before_due: str
     after_due: str
     before_id: str
     after_id: str
-    rest: str
+    payload: str
 
     @property
     def id(self) -> str:
@@ -55,12 +55,13 @@ class Prepared:
         return f"{self.before_due}{due}{self.after_due}"
 
     def run_texts(self, run: PlannedRun) -> tuple[str, str, str]:
-        """Return the id of a run and both parts of its spec, as ``split_spec`` would write them."""
+        """Return the id of a run, its tag and its payload, as ``split_spec`` and ``payload_of`` would write them."""
         run_id = self.compiled.run_id(run)
         if run.reason is not RunReason.FIRE:
-            return (run_id, *split_spec(self.compiled.spec(run)))
-        rest = self.rest.replace(NONE_MISSED, f'"missed":{run.missed}', 1) if run.missed else self.rest
-        return run_id, f'"run_id":"{run_id}{self.before_id}{iso(run.due)}{self.after_id}', rest
+            tag, rest = split_spec(self.compiled.spec(run))
+            return run_id, tag, payload_of(rest, self.compiled.data)
+        payload = self.payload.replace(NONE_MISSED, f'"missed":{run.missed}', 1) if run.missed else self.payload
+        return run_id, f'"run_id":"{run_id}{self.before_id}{iso(run.due)}{self.after_id}', payload
 
     def claim(self, run: PlannedRun, token: str) -> Claim:
         """Return the first claim of a run that was this instance's from its beginning."""
@@ -70,22 +71,21 @@ class Prepared:
 def prepare(compiled: CompiledSchedule, state: ScheduleState, text: str) -> Prepared:
     """Write what does not change from fire to fire."""
     policy = compiled.descriptor.policy
+    rule = f"{policy.overlap_mode} {policy.overlap_limit} {policy.catch_up_limit}"
     before_due, after_due = _around_due(state, text)
     tag, rest = split_spec(compiled.template.model_copy(update={"run_id": "-", "fire_time": at(0)}))
     before_id, after_id = tag.removeprefix('"run_id":"-').split(json.dumps(iso(0))[1:-1])
     return Prepared(
         compiled=compiled,
         lane=state.lane,
-        overlap=policy.overlap_mode,
-        overlap_limit=policy.overlap_limit,
-        most_caught_up=policy.catch_up_limit,
+        rule="" if rule == PLAIN_RULE else rule,
         text=text,
         due=state.due,
         before_due=before_due,
         after_due=after_due,
         before_id=before_id,
         after_id=after_id,
-        rest=rest,
+        payload=payload_of(rest, compiled.data),
     )
 
 

@@ -9,11 +9,13 @@ from pydantic import ValidationError
 from application.scheduling.moments import at, iso
 from application.scheduling.store import Change, Changed, OpenRuns, Statistics, Stored, Unreadable
 from domain.runs.payload import describe
+from domain.runs.run import RunStatus
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.errors import UnreadableSchedule
 from domain.scheduling.schedule import Parked, ScheduleCounts, ScheduleState
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.runs.notes import call_of
+from infrastructure.runs.records import fired_at, lines_of
 from infrastructure.runs.scripts import Retention, source
 
 FIRST_PAGE, PAGE = 100, 500
@@ -93,8 +95,15 @@ class RedisJobStore:
         if not schedule_ids:
             return []
         with store_errors():
-            texts = await cast(Awaitable[list[str | None]], self._redis.hmget(self._key("stats"), schedule_ids))
-        return [_statistics(json.loads(text or "{}")) for text in texts]
+            pipe = self._redis.pipeline(
+                transaction=True
+            )  # a fire is counted when it is over: it must not be seen twice
+            pipe.hmget(self._key("stats"), schedule_ids)
+            self._ask_open(pipe, schedule_ids)
+            texts, *members = await pipe.execute()
+        return [
+            _statistics(json.loads(text or "{}"), ids) for text, ids in zip(texts, _open_ids(*members), strict=True)
+        ]
 
     async def open_runs(self, job_ids: list[str]) -> list[OpenRuns]:
         """Return the executing and the parked runs of each schedule, in two round trips for all of them."""
@@ -102,14 +111,20 @@ class RedisJobStore:
             return []
         with store_errors():
             pipe = self._redis.pipeline(transaction=False)
-            for job_id in job_ids:
-                pipe.smembers(self._key("active", job_id))
-            members = [sorted(found) for found in await pipe.execute()]
-            for run_id in (run_id for found in members for run_id in found):
-                pipe.hget(self._key("run", run_id), "status")
-                pipe.hget(self._key("parked"), run_id)
-            facts = iter(await pipe.execute())
-        return [_open_runs((run_id, next(facts), next(facts)) for run_id in found) for found in members]
+            self._ask_open(pipe, job_ids)
+            members = _open_ids(*await pipe.execute())
+            ids = [run_id for found in members for run_id in found]
+            if not ids:
+                return [OpenRuns() for _ in job_ids]
+            pipe.hmget(self._key("runs"), ids)
+            pipe.hmget(self._key("parked"), ids)
+            facts = iter(zip(*await pipe.execute(), strict=True))
+        return [_open_runs((run_id, *next(facts)) for run_id in found) for found in members]
+
+    def _ask_open(self, pipe: Any, job_ids: list[str]) -> None:
+        pipe.hmget(self._key("open"), job_ids)
+        for job_id in job_ids:
+            pipe.smembers(self._key("active", job_id))
 
     async def scan(self, after: str = "") -> AsyncIterator[tuple[str, Stored | Unreadable]]:
         """Yield schedules in the order of their ids, each once, reading no more than are asked for, in pages.
@@ -201,18 +216,26 @@ def _waits(state: ScheduleState, mark: str | None) -> Parked | None:
 
 def _open_runs(runs: Iterable[tuple[str, str | None, str | None]]) -> OpenRuns:
     found = OpenRuns()
-    for run_id, status, parked in runs:
+    for run_id, text, parked in runs:
         if parked is not None:
             found.parked[run_id] = parked
-        elif status == "running":
+        elif text is not None and lines_of(text)["status"] == RunStatus.RUNNING:
             found.running.append(run_id)
     return found
 
 
-def _statistics(stats: dict[str, Any]) -> Statistics:
+def _open_ids(firsts: list[str | None], *others: set[str]) -> list[list[str]]:
+    """Return the runs of each schedule that are not over."""
+    return [sorted(more | {first} if first else more) for first, more in zip(firsts, others, strict=True)]
+
+
+def _statistics(stats: dict[str, Any], open_ids: list[str]) -> Statistics:
+    """Return what is counted; a fire is counted by the store when its run is over, so the open ones are added here."""
+    dues = [due for run_id in open_ids if (due := fired_at(run_id, stats.get("incarnation"))) is not None]
+    stats["fired"] = stats.get("fired", 0) + len(dues)
     return Statistics(
         counts=ScheduleCounts.model_validate(stats),
-        last_fire=stats.get("last_fire"),
+        last_fire=max([*dues, *([stats["last_fire"]] if "last_fire" in stats else [])], default=None),
         last_outcome=stats.get("last_outcome"),
         last_error=stats.get("last_error"),
         last_ended=stats.get("last_ended"),

@@ -18,8 +18,8 @@ from domain.runs.run import Claim
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.schedule import ScheduleState
 from infrastructure.redis.connection import COMMAND_TIMEOUT_S, RedisStore, store_errors
+from infrastructure.runs.records import join_spec
 from infrastructure.runs.scripts import Retention, source
-from infrastructure.runs.store import join_spec
 from infrastructure.scheduling.batch import Batch
 from infrastructure.scheduling.prepared import Prepared, prepare
 
@@ -294,9 +294,9 @@ def _readable(taken: list[tuple[str, str]]) -> list[tuple[str, str, ScheduleStat
 
 def _claim(row: list[Any]) -> Claim | None:
     """Return what claim.lua says of one run; None for one that cannot be read: it lapses, and others take it over."""
-    tag, rest, data, lane, attempt, retries, token = row
+    tag, payload, lane, attempt, retries, token = row
     try:
-        spec = join_spec(tag, rest)
+        spec, data = join_spec(tag, payload)
     except ValueError as error:
         log.error("a claimed run is left to others: {%s} cannot be read: %s", tag, error)  # noqa: TRY400
         return None

@@ -17,7 +17,7 @@ from domain.runs.run import RunReason
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.policy import SchedulePolicy
 from domain.scheduling.schedule import ScheduleState
-from infrastructure.runs.store import join_spec, split_spec
+from infrastructure.runs.records import join_spec, payload_of, split_spec
 from infrastructure.scheduling.prepared import Prepared, prepare
 
 NOW = milliseconds(datetime(2026, 11, 22, 12, tzinfo=UTC))
@@ -55,10 +55,12 @@ def test_the_texts_of_a_run_are_those_of_its_spec(
     schedule, _ = prepared(**fields)
     run = PlannedRun(due, missed, reason)
     spec = schedule.compiled.spec(run)
-    run_id, tag, rest = schedule.run_texts(run)
+    run_id, tag, payload = schedule.run_texts(run)
     assert run_id == spec.run_id
-    assert json.loads(f"{{{tag},{rest}}}") == json.loads("{{{},{}}}".format(*split_spec(spec)))
-    assert join_spec(tag, rest) == spec
+    whole, rest = split_spec(spec)
+    assert tag == whole
+    assert payload == payload_of(rest, schedule.compiled.data)
+    assert join_spec(tag, payload) == (spec, schedule.compiled.data)
     assert schedule.claim(run, "7").spec == spec
 
 

@@ -3,7 +3,8 @@
 for i = 2, #ARGV, 4 do
   local run = load(ARGV[i])
   if run and run.status == 'running' and run.token == ARGV[i + 1] then
-    redis.call('HSET', run_key(run.id), 'progress', ARGV[i + 2], 'message', ARGV[i + 3])
+    note(run, 'progress', ARGV[i + 2])
+    note(run, 'message', ARGV[i + 3])
     announce('job.progress', run, ',"progress":' .. ARGV[i + 2] .. ',"message":' .. ARGV[i + 3])
   end
 end

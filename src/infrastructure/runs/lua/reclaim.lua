@@ -7,21 +7,17 @@ local since, known, back = tonumber(ARGV[2]), {}, 0
 local lanes = 4 + tonumber(ARGV[3])
 for i = 4, lanes - 1 do known[ARGV[i]] = true end
 
-local function give_back(run)
-  redis.call('ZREM', PREFIX .. 'leases:' .. run.lane, run.id)
-  redis.call('HDEL', run_key(run.id), 'owner')
-  move(run, 'queued')
-  make_ready(run.id, run.lane, run.order or int(NOW))
-  announce('job.queued', run, ',"why":"the answer to the claim of its instance was lost"')
-  back = back + 1
-end
-
 for i = lanes, #ARGV do
-  for _, id in ipairs(redis.call('ZRANGE', PREFIX .. 'leases:' .. ARGV[i], 0, -1)) do
+  local leased = redis.call('ZRANGE', PREFIX .. 'leases:' .. ARGV[i], 0, -1)
+  load_all(leased)
+  for _, id in ipairs(leased) do
     if not known[id] then
       local run = load(id)
       local is_ours = run and run.status == 'running' and run.owner == SOURCE
-      if is_ours and tonumber(run.started or 0) >= since then give_back(run) end
+      if is_ours and tonumber(run.started) >= since then
+        give_back(run, ',"why":"the answer to the claim of its instance was lost"')
+        back = back + 1
+      end
     end
   end
 end

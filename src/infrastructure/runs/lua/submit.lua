@@ -1,42 +1,49 @@
 -- submit: make one run that a person or a program asked for: a one-shot, a run now, a backfill.
--- ARGV: instance, run id, job id, lane, reason, tag, spec, data, corr, trace, due_ms ('' = now), overlap limit,
+-- ARGV: instance, run id, job id, lane, reason, tag, payload, corr, trace, due_ms ('' = now), overlap limit,
 --       state of the schedule ('' for a one-shot): its fires may have moved on since, its definition may not
 -- Reply: { 'created' | 'unchanged' | 'changed' | 'taken' | 'busy' | 'stale', status, executing runs }
 local id, job, lane, reason = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local tag, spec, data, corr, trace = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
-local due, limit, expected = ARGV[11], tonumber(ARGV[12]), ARGV[13]
+local tag, payload, corr, trace = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local due, limit, expected = ARGV[10], tonumber(ARGV[11]), ARGV[12]
 
 redis.call('SADD', PREFIX .. 'lanes', lane)
-local run = { id = id, job = job, lane = lane, reason = reason, tag = tag, spec = spec, data = data, corr = corr, trace = trace }
+local run = { id = id, job = job, lane = lane, reason = reason, order = NOW_TEXT, tag = tag, payload = payload }
+if corr ~= '' or trace ~= '' then run.more = { corr = corr ~= '' and corr or nil, trace = trace ~= '' and trace or nil } end
 
 local function place()
   if due ~= '' and tonumber(due) > NOW then
-    create(run, '', 'order', due, unpack(QUEUED))
+    run.order = due
+    create(run)
+    announce('job.queued', run, '')
     redis.call('ZADD', PREFIX .. 'later', due, id)
     redis.call('PUBLISH', PREFIX .. 'wake', 'due')
   else
-    create_ready(run, '', int(NOW))
+    create_ready(run, '')
     redis.call('PUBLISH', PREFIX .. 'wake', 'ready')
   end
 end
 
 -- Asked again within another trace it is the same wish.
-local function wish(text) return (string.gsub(text, ',?"traceparent":"[^"]*"', '')) end
+local function wish(text)
+  local spec, asked = string.match(text, '^([^\n]*)(.*)$')
+  return (string.gsub(spec, ',?"traceparent":"[^"]*"', '')) .. asked
+end
 
 local function one_shot()
   if redis.call('HEXISTS', PREFIX .. 'states', id) == 1 then return { 'taken', 'schedule', {} } end
-  local old = redis.call('HMGET', run_key(id), 'status', 'spec', 'data', 'lane', 'attempt')
-  if not old[1] then
+  local old = load(id)
+  if not old then
     place()
     redis.call('ZADD', PREFIX .. 'oneshots', int(NOW), id)
     record()
     return { 'created', 'queued', {} }
   end
-  if wish(old[2]) == wish(spec) and old[3] == data and old[4] == lane then return { 'unchanged', old[1], {} } end
-  if old[1] ~= 'queued' or old[5] ~= '0' then return { 'taken', old[1], {} } end
-  redis.call('ZREM', PREFIX .. 'ready:' .. old[4], id)
+  if old.lane == lane and wish(redis.call('HGET', KEY.payloads, id) or '') == wish(payload) then
+    return { 'unchanged', old.status, {} }
+  end
+  if old.status ~= 'queued' or old.attempt ~= 0 then return { 'taken', old.status, {} } end
+  redis.call('ZREM', PREFIX .. 'ready:' .. old.lane, id)
   redis.call('ZREM', PREFIX .. 'later', id)
-  redis.call('HDEL', run_key(id), 'corr', 'trace')
   place()
   record('job.changed')
   return { 'changed', 'queued', {} }
@@ -44,8 +51,8 @@ end
 
 if reason == 'one_shot' then return one_shot() end
 
-local known = redis.call('HGET', run_key(id), 'status')
-if known then return { 'unchanged', known, {} } end
+local known = load(id)
+if known then return { 'unchanged', known.status, {} } end
 
 local function is_defined_as(text)
   local current = redis.call('HGET', PREFIX .. 'states', job)
@@ -60,9 +67,9 @@ if not is_defined_as(expected) then return { 'stale', '', {} } end
 -- Return what is running, and how many places are taken: a retry that waits keeps its place.
 local function survey()
   local running, taken, waiting = {}, 0, {}
-  for _, other in ipairs(redis.call('SMEMBERS', PREFIX .. 'active:' .. job)) do
+  for _, other in ipairs(open_runs(job)) do
     local run = load(other)
-    if run and not run.held then
+    if run and not noted(run, 'held') then
       taken = taken + 1
       if run.status ~= 'retrying' then
         running[#running + 1] = other
@@ -82,6 +89,6 @@ if reason == 'run_now' then
     taken = select(2, survey())
   end
 end
-if taken < limit then place() else create_held(run, '', int(NOW), reason == 'run_now') end
+if taken < limit then place() else create_held(run, '', reason == 'run_now') end
 record()
 return { 'created', 'queued', running }

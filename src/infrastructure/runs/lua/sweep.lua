@@ -136,8 +136,8 @@ end
 -- Where nobody executes at all, nobody makes ready what is due later.
 if not executing then
   park_page('later', int(NOW), function(id)
-    local lane = redis.call('HGET', run_key(id), 'lane')
-    return lane and unknown[lane] and park_run(id, lane, reason_of(lane))
+    local run = load(id)
+    return run and unknown[run.lane] and park_run(id, run.lane, reason_of(run.lane))
   end)
 end
 return more

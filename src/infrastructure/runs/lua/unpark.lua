@@ -2,14 +2,14 @@
 -- ARGV: instance, job id
 -- Reply: the runs that go on; what waits for an instance that knows it goes on by itself
 local resumed = {}
-for _, id in ipairs(redis.call('SMEMBERS', PREFIX .. 'active:' .. ARGV[2])) do
+for _, id in ipairs(open_runs(ARGV[2])) do
   local why = redis.call('HGET', PREFIX .. 'parked', id)
   if why and not string.find(why, '^no running instance knows ') then
     redis.call('HDEL', PREFIX .. 'parked', id)
     local run = load(id)
     if run and run.status == 'queued' then
-      redis.call('HDEL', run_key(id), 'takeovers')
-      make_ready(id, run.lane, run.order or int(NOW))
+      note(run, 'takeovers', nil)
+      make_ready(id, run.lane, run.order)
       announce('job.queued', run, ',"why":"resumed"')
       resumed[#resumed + 1] = id
     end

@@ -12,13 +12,13 @@ end
 local function cancel_waiting(job, why)
   local running = {}
   redis.call('DEL', PREFIX .. 'backlog:' .. job)
-  for _, id in ipairs(redis.call('SMEMBERS', PREFIX .. 'active:' .. job)) do
+  for _, id in ipairs(open_runs(job)) do
     local run = load(id)
     if not run then
-      redis.call('SREM', PREFIX .. 'active:' .. job, id)
+      remove_open(job, id)
     elseif run.status == 'running' then
       running[#running + 1] = id
-      redis.call('HSET', run_key(id), 'stopped', '1')
+      note(run, 'stopped', true)
     else
       finish(run, 'cancelled', 'job.cancelled', ',"why":' .. quote(why), {})
     end
@@ -28,8 +28,7 @@ end
 
 -- A retry that waits gives way to a newer run of its schedule. Returns how many runs that made ready.
 local function supersede(run)
-  local error_text = redis.call('HGET', run_key(run.id), 'error') or 'null'
-  return finish(run, 'failed', 'job.failed', ',"superseded":true,"error":' .. error_text, {})
+  return finish(run, 'failed', 'job.failed', ',"superseded":true,"error":' .. quote(noted(run, 'error') or cjson.null), {})
 end
 
 local function remove(id, lane)

@@ -62,11 +62,12 @@ def _is_worker_beside(pid: str) -> bool:
     try:
         other = psutil.Process(int(pid))
         parent = psutil.Process(os.getppid())
-        return other.ppid() == parent.pid and _serves(parent)
+        return other.ppid() == parent.pid and _is_worker_of(parent)
     except (psutil.Error, ValueError):
         return False
 
 
-def _serves(parent: psutil.Process) -> bool:
-    """Tell a server with workers from a shell that happens to have started two programs: it runs the same Python."""
-    return parent.exe() == psutil.Process().exe()
+def _is_worker_of(parent: psutil.Process) -> bool:
+    """Tell a worker from a program that a shell or a supervisor has started: gunicorn forks, uvicorn spawns."""
+    command = psutil.Process().cmdline()
+    return command == parent.cmdline() or any("multiprocessing" in word for word in command)

@@ -188,6 +188,7 @@ async def test_one_that_is_refused_concerns_nobody_else(external: Servers, names
     server = external()
     async with Cluster(server.url, namespace) as cluster:
         one = await cluster.start(executes=False, confirm_on_disk=True)
+        await asyncio.to_thread(server.tell, "HSET", f"{one.store.prefix}:open", "bad", "another")
         await asyncio.to_thread(server.tell, "SET", f"{one.store.prefix}:active:bad", "a stranger's")
         asking = [one.bus.schedule_task(later(task_id)) for task_id in ("a", "bad", "b")]
         answers = await asyncio.gather(*asking, return_exceptions=True)

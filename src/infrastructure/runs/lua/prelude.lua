@@ -320,13 +320,13 @@ end
 
 -- Make a run from: id, job, lane, reason, order, tag, payload (its spec and its data, with a newline between them).
 local function create(run)
+  add_open(run) -- first, as the one thing here that a stranger's key can refuse
   run.status, run.attempt, run.retries = run.status or 'queued', run.attempt or 0, 0
   run.token, run.owner, run.started, run.queued = run.token or '', run.owner or '', run.started or '', NOW_TEXT
   run.fixed = NOW_TEXT .. '\n' .. run.job .. '\n' .. run.lane .. '\n' .. run.reason .. '\n' .. run.tag
   runs_read[run.id] = run
   touch(run)
   gather('HSET', KEY.payloads, run.id, run.payload)
-  add_open(run)
 end
 
 local function create_ready(run, more)

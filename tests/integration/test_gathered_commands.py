@@ -1,12 +1,14 @@
 """Commands that many coroutines send at the same time go together, and each gets its own answer."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from redis import exceptions
 
 from domain.errors import StoreUnavailable
 from infrastructure.redis.connection import RedisStore
+from infrastructure.redis.embedded import EmbeddedValkey
 from infrastructure.redis.gathering import TOGETHER, Gathering
 from support import wait_until
 
@@ -38,11 +40,33 @@ async def test_an_error_that_the_server_answers_concerns_its_caller_alone(store:
     assert right == "x"
 
 
-async def test_a_script_that_the_server_forgot_is_sent_whole(store: RedisStore) -> None:
+async def test_a_script_that_the_server_forgot_is_sent_whole_and_once_for_all_who_want_it(
+    fresh_valkey: Callable[[], EmbeddedValkey],
+) -> None:
+    store = RedisStore(fresh_valkey().url, "scripts")
     gathering = Gathering(store.command)
-    script = store.command.register_script(f"-- {store.prefix}\nreturn redis.call('INCR', KEYS[1])")
-    assert await gathering.script(script, [store.key("n")], []) == 1
-    assert await gathering.script(script, [store.key("n")], []) == 2
+    script = store.command.register_script("return redis.call('INCR', KEYS[1])")
+    for _ in range(2):
+        await store.command.script_flush()
+        await asyncio.gather(*(gathering.script(script, [store.key("n")], []) for _ in range(3 * TOGETHER)))
+    assert await store.command.get(store.key("n")) == str(6 * TOGETHER)
+    told = await store.command.info("commandstats")
+    assert told["cmdstat_script|load"]["calls"] == 2
+    assert "cmdstat_eval" not in told
+    await gathering.close()
+    await store.close()
+
+
+async def test_a_server_that_loads_no_scripts_runs_them_whole(fresh_valkey: Callable[[], EmbeddedValkey]) -> None:
+    server = fresh_valkey()
+    with RedisStore(server.url).threaded() as admin:
+        admin.execute_command("ACL", "SETUSER", "default", "-script")
+    store = RedisStore(server.url, "scripts")
+    gathering = Gathering(store.command)
+    script = store.command.register_script("return redis.call('INCR', KEYS[1])")
+    assert [await gathering.script(script, [store.key("n")], []) for _ in range(2)] == [1, 2]
+    await gathering.close()
+    await store.close()
 
 
 async def test_one_who_gives_up_leaves_the_others_their_answers(store: RedisStore) -> None:

@@ -27,15 +27,10 @@ class DiskConfirmation:
 
     def __init__(self, client: "redis.asyncio.Redis", mark: str) -> None:
         """Use ``client``, whose connections wait, and write the key ``mark``."""
-        self._client = client
-        self._loaded: set[str] = set()
         self._waits = [_Wait(client, mark) for _ in range(AT_ONCE)]
 
     async def run(self, script: AsyncScript, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script and return its reply; raises ``NotConfirmedOnDisk`` when that is not certain in time."""
-        if script.sha not in self._loaded:  # a server that does not know it would say so only after the wait
-            await self._client.script_load(script.script)
-            self._loaded.add(script.sha)
         return await self._shortest().script(script, keys, args)
 
     async def confirm(self) -> None:

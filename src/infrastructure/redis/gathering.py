@@ -30,23 +30,40 @@ class Gathering:
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         self._client = client
         self._waiting: list[Wanted] = []
+        self._loads: dict[str, object] = {}
+        """The scripts that the server should know, by their digests, each with the mark of when it was sent."""
         self._sender: asyncio.Task[None] | None = None
 
     async def command(self, *parts: Any) -> Any:
         """Send one command and return its reply; raises redis-py's errors. Cancelled, it may still take effect."""
+        return await self._ask(*parts)
+
+    async def script(self, script: AsyncScript, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run a script and return its reply. It is loaded once, however many want it; again if it was forgotten."""
+        parts = (len(keys), *keys, *args)
+        for _ in range(2):
+            mark = self._loaded(script)
+            try:
+                return await self._ask("EVALSHA", script.sha, *parts)
+            except exceptions.NoScriptError:
+                if self._loads.get(script.sha) is mark:  # else somebody has loaded it anew since
+                    del self._loads[script.sha]
+        return await self._ask("EVAL", script.script, *parts)
+
+    def _loaded(self, script: AsyncScript) -> object:
+        """Send a script, if it was not yet, in front of what is asked next; return the mark of when that was."""
+        if script.sha not in self._loads:
+            self._loads[script.sha] = object()
+            # If this is refused, so is the script itself, and its caller hears why.
+            self._ask("SCRIPT LOAD", script.script).add_done_callback(lambda load: load.cancelled() or load.exception())
+        return self._loads[script.sha]
+
+    def _ask(self, *parts: Any) -> "asyncio.Future[Any]":
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((parts, answer))
         if self._sender is None:
             self._sender = asyncio.create_task(self._send_all(), name="gathered commands")
-        return await answer
-
-    async def script(self, script: AsyncScript, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run a script and return its reply; one that the server has forgotten is sent whole."""
-        parts = (len(keys), *keys, *args)
-        try:
-            return await self.command("EVALSHA", script.sha, *parts)
-        except exceptions.NoScriptError:
-            return await self.command("EVAL", script.script, *parts)
+        return answer
 
     @property
     def length(self) -> int:

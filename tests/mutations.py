@@ -239,7 +239,7 @@ def caught_by(mutation: Mutation) -> str:
     """Return the test that notices a mutation, or '' when none does."""
     with tempfile.TemporaryDirectory(prefix="mutation") as directory:
         copy = Path(directory) / "copy"
-        for part in ("src", "tests", "pyproject.toml", "settings.toml"):
+        for part in ("src", "tests", "scripts", "examples", "docs", "pyproject.toml", "settings.toml"):
             source = ROOT / part
             if source.is_dir():
                 shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -255,6 +255,8 @@ def caught_by(mutation: Mutation) -> str:
         except subprocess.TimeoutExpired:
             return f"no end within {LONGEST_S} s"
         found = re.search(r"^(?:FAILED|ERROR) \S*/(\S+?\.py\S*)", ended.stdout, re.MULTILINE)
+        if not found and ended.returncode not in (0, 1):
+            raise RuntimeError(f"pytest could not run:\n{ended.stdout[-2000:]}\n{ended.stderr[-2000:]}")
         return found[1] if found else "" if ended.returncode == 0 else ended.stdout[-500:]
 
 

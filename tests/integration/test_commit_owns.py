@@ -3,6 +3,9 @@
 import json
 from typing import Any
 
+import pytest
+from redis.exceptions import ResponseError
+
 from cluster import Cluster
 from domain.runs.outcome import Succeeded
 from domain.runs.run import RunStatus
@@ -95,3 +98,18 @@ async def test_a_refused_commit_gives_no_token(hands: tuple[Hands, Hands]) -> No
     await b.instance.scheduler.pause("s1")
     assert a.call("commit", 9, 60_000, *planned("s1", state, state, planned_run("s1@x.7", "s1"))) == [0, 1, [""]]
     assert await status(a, "s1@x.7") is None
+
+
+async def test_a_commit_that_a_strangers_key_refuses_leaves_the_fire_as_it_was(hands: tuple[Hands, Hands]) -> None:
+    a, _ = hands
+    await schedule(a, "s1", interval=3600)
+    state = a.client.hget(f"{a.prefix}states", "s1")
+    a.client.set(f"{a.prefix}active:s1", "a stranger's")
+    plan = planned("s1", state, state.replace('"due":', '"due":1'), planned_run("s1@x.7", "s1"))
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        a.call("commit", 9, 60_000, *plan)
+    assert a.client.hget(f"{a.prefix}states", "s1") == state
+    assert await status(a, "s1@x.7") is None
+    a.client.delete(f"{a.prefix}active:s1")
+    assert a.call("commit", 9, 60_000, *plan)[1] == 0
+    assert await status(a, "s1@x.7") is RunStatus.RUNNING

@@ -106,6 +106,7 @@ local function rule_of(text)
 end
 
 local function commit_schedule(job, taken, state, lane, look, rule, dropped, n)
+  local found = n > 0 and survey(job) -- first: what a stranger's key makes fail then fails before the fire is passed
   if state ~= '' then
     gather('HSET', KEY.states, job, state)
     gather('ZADD', PREFIX .. 'due:' .. lane, look, job)
@@ -116,7 +117,7 @@ local function commit_schedule(job, taken, state, lane, look, rule, dropped, n)
     count(job .. '@' .. identity(taken), job, { missed = tonumber(missed) }, {})
   end
   if n > 0 then
-    local found, how = survey(job), rule_of(rule)
+    local how = rule_of(rule)
     for _ = 1, n do commit_run(job, lane, how, found) end
   end
   if state == '' then

@@ -29,16 +29,19 @@ class NotRunning(RoundsmanError):
 
 
 class OnAnotherLoop(RoundsmanError):
-    """This Roundsman runs on another event loop, {what}."""
+    """This Roundsman runs on another event loop, {what}. {mend}."""
 
     status = 500
 
 
-STILL_TURNS = "which still turns: stop it there first, or give each application a Roundsman of its own"
-LEFT_BEHIND = (
-    "which has ended without stopping it: what it began goes on until the process ends. Stop it before its loop ends, "
-    "as 'async with' does; here, make a new one"
-)
+STILL_TURNS = {
+    "what": "which still turns",
+    "mend": "Stop it there first, or give each application a Roundsman of its own",
+}
+LEFT_BEHIND = {
+    "what": "which has ended without stopping it: what it began goes on until the process ends",
+    "mend": "Stop it before its loop ends, as 'async with' does; here, make a new one",
+}
 
 
 class _Life:
@@ -54,7 +57,7 @@ class _Life:
     def check_loop(self) -> None:
         """Raise ``OnAnotherLoop`` when the caller's is another one."""
         if self.loop is not asyncio.get_running_loop():
-            raise OnAnotherLoop(what=LEFT_BEHIND if self.loop.is_closed() else STILL_TURNS)
+            raise OnAnotherLoop(**(LEFT_BEHIND if self.loop.is_closed() else STILL_TURNS))
 
 
 class Roundsman:

@@ -46,7 +46,7 @@ class InvalidSettings(RoundsmanError):
 
     {problems}
 
-    Nothing was started. settings.toml explains every key."""
+    Nothing was started. Mend each line; settings.toml explains every key."""
 
     status = 500
 

@@ -18,13 +18,14 @@ ARGUMENT = "Roundsman(containers=…)"
 
 
 class InvalidContainer(RoundsmanError):
-    """{source} names '{name}', which cannot be used: {why}."""
+    """{source} names '{name}', which cannot be used: {why}. Mend it, or take it out."""
 
     status = 500
 
 
 class ResourceFailed(RoundsmanError):
-    """The resource {name} of background_jobs.containers did not open: {why}. What was open already was closed again."""
+    """The resource {name} of background_jobs.containers did not open: {why}. What was open already was closed again.
+    Mend that, and start again."""
 
     status = 500
 

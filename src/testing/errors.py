@@ -10,11 +10,12 @@ class TestKitError(RoundsmanError):
 
 
 class NobodyAsks(TestKitError):
-    """No job of this test asks for '{given}', which was given by hand. Its jobs ask for: {wanted}."""
+    """No job of this test asks for '{given}', which was given by hand. Its jobs ask for: {wanted}. Take it out, or
+    name what they ask for."""
 
 
 class NoKitJobs(TestKitError):
-    """The module '{module}' has no background job: define or import one there, or override the fixture 'kit_jobs'."""
+    """The module '{module}' has no background job. Define or import one there, or override the fixture 'kit_jobs'."""
 
 
 class ClockGoesForward(TestKitError):
@@ -30,12 +31,12 @@ class LoopUnusable(TestKitError):
 
 
 class LoopRuns(TestKitError):
-    """This is an async test, whose event loop must not be blocked: await {instead} here."""
+    """This is an async test, whose event loop must not be blocked. Write 'await {instead}' here."""
 
 
 class NoJob(TestKitError):
-    """{what} is no background job: decorate its class with @backgroundjob."""
+    """{what} is no background job. Decorate its class with @backgroundjob."""
 
 
 class DataTwice(TestKitError):
-    """Data is given beside a job that was constructed with its own: give the class and data, or the job alone."""
+    """Data is given beside a job that was constructed with its own. Give the class and data, or the job alone."""

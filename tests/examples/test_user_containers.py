@@ -102,7 +102,7 @@ async def test_a_resource_that_does_not_open_ends_the_start_and_closes_those_ope
         await program.start()
     assert str(found.value) == (
         "The resource Container.mail of background_jobs.containers did not open: OSError: no such mail server. What "
-        "was open already was closed again."
+        "was open already was closed again. Mend that, and start again."
     )
     assert sys.modules[name].told == ["open pool", "close pool"]
 

@@ -77,7 +77,7 @@ async def test_these_servers_will_do(facts: dict[str, str]) -> None:
         ({**GOOD, "redis_version": "6.2.14"}, errors.StoreTooOld, "Redis 6.2.14, which is too old"),
         ({**VALKEY, "valkey_version": "7.1.9"}, errors.StoreTooOld, "Valkey 7.1.9, which is too old"),
         ({**GOOD, "redis_mode": "cluster"}, errors.StoreIsCluster, "cluster mode"),
-        ({**GOOD, "redis_mode": "sentinel"}, errors.StoreIsSentinel, "write redis+sentinel://127.0.0.1:"),
+        ({**GOOD, "redis_mode": "sentinel"}, errors.StoreIsSentinel, "Write redis+sentinel://127.0.0.1:"),
         ({**GOOD, "role": "slave"}, errors.StoreIsReplica, "read-only replica"),
         ({"something": "else"}, errors.NotARedis, "not a Redis"),
     ],

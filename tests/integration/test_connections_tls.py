@@ -219,7 +219,7 @@ async def test_tls_spoken_to_a_plain_port(
 async def test_plain_words_spoken_to_a_tls_port(front: Fronts, valkey: EmbeddedValkey) -> None:
     error = await refusal(RedisStore(url(front(), valkey, scheme="redis")))
     assert type(error) is errors.StoreWantsTls
-    assert "write rediss:// there" in str(error)
+    assert "Write rediss:// there" in str(error)
 
 
 async def test_certificates_that_are_replaced_are_read_again(

@@ -92,7 +92,7 @@ def test_a_module_without_jobs_is_told_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["testing.plugin"]\n')
     (tmp_path / "test_none.py").write_text("def test_it(blocking_job_kit): ...\n")
     answer = run_pytest(tmp_path)
-    assert "The module 'test_none' has no background job: define or import one there" in answer.stdout
+    assert "The module 'test_none' has no background job. Define or import one there" in answer.stdout
 
 
 def test_where_nobody_names_it_pytest_does_not_import_it(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ class ExtraRuns:
         if dues and len(dues) <= BACKFILL_LIMIT:
             return dues
         why = f"more than {BACKFILL_LIMIT} fires lie in that time" if dues else "no past fire lies in that time"
-        raise BackfillRefused(id=stored.definition.id, why=f"{why}; give another 'since' and 'until'")
+        raise BackfillRefused(id=stored.definition.id, why=why)
 
     def _spec(self, stored: Stored, kind: str, suffix: object, due: int) -> RunSpec:
         compiled = compile_schedule(stored.definition, stored.state, self._registry, self._default_timeout_s)

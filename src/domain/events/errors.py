@@ -10,28 +10,29 @@ class EventError(RoundsmanError):
 
 
 class InvalidTopic(EventError):
-    """Topic or pattern '{topic}' is not valid: use dotted lower-case words that begin with {families}, such as
+    """Topic or pattern '{topic}' is not valid. Use dotted lower-case words that begin with {families}, such as
     'worker.metrics.collected', or a pattern such as 'job.*' where patterns are allowed."""
 
 
 class InvalidPayload(EventError):
-    """The payload of '{topic}' cannot travel: {why}."""
+    """The payload of '{topic}' cannot travel: {why}. Publish a small JSON object with named fields, and of what is
+    large only where it is."""
 
 
 class InvalidGroup(EventError):
-    """The subscriber group '{group}' is not valid: use 1 to 100 letters, digits and any of . _ : - and begin with a
+    """The subscriber group '{group}' is not valid. Use 1 to 100 letters, digits and any of . _ : - and begin with a
     letter or digit."""
 
 
 class GroupTaken(EventError):
-    """The group '{group}' has a subscription in this process already, and each event goes to one member only: give
+    """The group '{group}' has a subscription in this process already, and each event goes to one member only. Give
     every handler a group of its own."""
 
     status = 409
 
 
 class InvalidCursor(EventError):
-    """The cursor '{cursor}' is not one of this event bus: send what came with the last event, unchanged, or none to
+    """The cursor '{cursor}' is not one of this event bus. Send what came with the last event, unchanged, or none to
     begin now."""
 
 
@@ -42,6 +43,6 @@ class NotParked(EventError):
 
 
 class BusNotRunning(EventError):
-    """The event bus of this process is not running, so there is nothing to read: start it first."""
+    """The event bus of this process is not running, so there is nothing to read. Start it first."""
 
     status = 503

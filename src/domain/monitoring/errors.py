@@ -22,7 +22,7 @@ class WorkerChangedMeanwhile(RoundsmanError):
 
 
 class InvalidWorker(RoundsmanError):
-    """The worker is not valid: {why}."""
+    """The worker is not valid: {why}. Mend that, and send it again."""
 
     status = 422
 
@@ -40,36 +40,39 @@ class NotMonitored(RoundsmanError):
 
 
 class InvalidMonitoring(RoundsmanError):
-    """The worker '{worker_id}' cannot be monitored as asked: {why}."""
+    """The worker '{worker_id}' cannot be monitored as asked: {why}. Mend that, and ask again."""
 
     status = 422
 
 
 class InvalidQuery(RoundsmanError):
-    """The question cannot be answered: {why}."""
+    """The question cannot be answered: {why}. Mend that, and ask again."""
 
     status = 422
 
 
 class InvalidRules(RoundsmanError):
-    """The alert rules are not valid: {why}."""
+    """The alert rules are not valid: {why}. Give each an id of its own."""
 
     status = 422
 
 
 class AlertsChangedMeanwhile(RoundsmanError):
-    """The alerts of worker '{worker_id}' were changed by others {tries} times while one step was made."""
+    """The alerts of worker '{worker_id}' were changed by others {tries} times while one step was made. Nothing is
+    lost: the next look at it, or the next check, makes the step again."""
 
     status = 409
 
 
 class CollectionFailed(RoundsmanError):
-    """No metrics of worker '{worker_id}': {why}."""
+    """No metrics of worker '{worker_id}': {why}. It is tried again at its next time; if it stays so, see whether the
+    worker runs, and whether its provider may be asked."""
 
     status = 502
 
 
 class WorkerVanished(RoundsmanError):
-    """The provider no longer has worker '{worker_id}': {why}."""
+    """The provider no longer has worker '{worker_id}': {why}. Its monitoring ends. Remove it, and register it anew
+    if it comes back."""
 
     status = 410

@@ -22,7 +22,8 @@ class PermanentError(Exception):
 
 
 class JobDefinitionError(RoundsmanError):
-    """The background job '{job}' is not usable: {why}."""
+    """The background job '{job}' is not usable: {why}. Mend its class, or the containers that give it what it asks for,
+    and start again."""
 
     status = 500
 
@@ -72,7 +73,7 @@ class UnknownVersion(RoundsmanError):
 
 
 class InvalidData(RoundsmanError):
-    """The data of '{name}' is not valid: {why}."""
+    """The data of '{name}' is not valid: {why}. Give each field as its class declares it."""
 
     status = 422
 
@@ -83,7 +84,7 @@ class NotUpgraded(InvalidData):
 
 
 class InvalidTransition(RoundsmanError):
-    """A run that is {status} cannot become {wanted}."""
+    """A run that is {status} cannot become {wanted}. Others were faster: look at it anew."""
 
     status = 409
 

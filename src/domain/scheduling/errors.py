@@ -4,7 +4,8 @@ from domain.errors import RoundsmanError
 
 
 class InvalidTrigger(RoundsmanError):
-    """The trigger of '{id}' is not usable: {why}."""
+    """The trigger of '{id}' is not usable: {why}. Give another one: docs/how-to/choose-a-trigger.md shows every
+    kind."""
 
     status = 422
 
@@ -16,7 +17,8 @@ class TimeInThePast(RoundsmanError):
 
 
 class ScheduleNotFound(RoundsmanError):
-    """There is no schedule or waiting one-shot '{id}'. It may have ended, or have been stopped."""
+    """There is no schedule or waiting one-shot '{id}'. It may have ended, or have been stopped. List the
+    schedules to see which there are."""
 
     status = 404
 
@@ -34,7 +36,7 @@ class ScheduleBusy(RoundsmanError):
 
 
 class NotResumable(RoundsmanError):
-    """'{id}' is neither paused nor parked, and has no parked run."""
+    """'{id}' is neither paused nor parked, and has no parked run. There is nothing to resume: it goes on by itself."""
 
     status = 409
 
@@ -66,12 +68,12 @@ class LoopIsRunning(RoundsmanError):
 
 
 class NotStarted(RoundsmanError):
-    """schedule_task_sync needs the running program: {why}."""
+    """schedule_task_sync needs the running program: {why}. Call it after the program's start, and before its end."""
 
     status = 503
 
 
 class BackfillRefused(RoundsmanError):
-    """The backfill of '{id}' is refused: {why}."""
+    """The backfill of '{id}' is refused: {why}. Give another 'since' and 'until'."""
 
     status = 422

@@ -45,7 +45,7 @@ class WrongKey(CliError):
 
 
 class WrongInput(CliError):
-    """{what}: {why}."""
+    """{what}: {why}. '--help' behind the command explains its options."""
 
     exit_status = USAGE
 
@@ -61,7 +61,8 @@ class UnexpectedAnswer(CliError):
 
 
 class OutputFailed(CliError):
-    """The output could not be written: {why}."""
+    """The output could not be written: {why}. Mend that, or send it elsewhere; a change that was asked for is
+    made all the same."""
 
 
 class RefusedByServer(CliError):

@@ -36,7 +36,10 @@ class NoServerBinary(StoreError):
 
 class EmbeddedServerFailed(StoreError):
     """The embedded Valkey did not start: {why}. Its log {log} ends with:
-    {tail}"""
+
+    {tail}
+
+    Mend what it says and start again, or name a Redis of your own in the setting store.redis_url."""
 
 
 class DataUnreadable(StoreError):
@@ -54,13 +57,14 @@ class InvalidStoreUrl(StoreError):
 
 
 class InvalidStoreAccess(StoreError):
-    """The setting store.{name} is not valid: {why}."""
+    """The setting store.{name} is not valid: {why}. Mend it; docs/how-to/connect-to-redis.md says what goes
+    together."""
 
     status = 422
 
 
 class InvalidNamespace(StoreError):
-    """The setting store.namespace, '{namespace}', is not valid: use 1 to 64 letters, digits and any of _ . -"""
+    """The setting store.namespace, '{namespace}', is not valid. Use 1 to 64 letters, digits and any of _ . -"""
 
     status = 422
 
@@ -77,12 +81,13 @@ class StoreUnreachable(StoreAway):
 
 
 class StorePasswordRequired(StoreError):
-    """The Redis at {address} asks for a password, and the setting store.redis_url has none:
-    write redis://:password@host or redis://user:password@host."""
+    """The Redis at {address} asks for a password, and the setting store.redis_url has none.
+    Write redis://:password@host or redis://user:password@host."""
 
 
 class StorePasswordRefused(StoreError):
-    """The Redis at {address} refuses the user or password of the setting store.redis_url: {why}."""
+    """The Redis at {address} refuses the user or password of the setting store.redis_url: {why}. Mend them there, or
+    give that Redis such a user."""
 
 
 class StorePermissionDenied(StoreError):
@@ -92,7 +97,7 @@ class StorePermissionDenied(StoreError):
 
 
 class StoreTooOld(StoreError):
-    """The server at {address} is {server}, which is too old: Redis 7.0 or Valkey 7.2 is needed, or newer."""
+    """The server at {address} is {server}, which is too old. Use Redis 7.0 or Valkey 7.2, or newer."""
 
 
 class NotARedis(StoreError):
@@ -101,12 +106,12 @@ class NotARedis(StoreError):
 
 
 class StoreIsSentinel(StoreError):
-    """What answers at {address} is a Sentinel, which knows where the Redis is and has no data itself: write
+    """What answers at {address} is a Sentinel, which knows where the Redis is and has no data itself. Write
     redis+sentinel://{address}/name in the setting store.redis_url, with the name that it gives the primary."""
 
 
 class StoreWantsTls(StoreError):
-    """The Redis at {address} speaks TLS, and the setting store.redis_url does not: write rediss:// there."""
+    """The Redis at {address} speaks TLS, and the setting store.redis_url does not. Write rediss:// there."""
 
 
 class StoreHasNoTls(StoreError):
@@ -123,11 +128,11 @@ class StoreRefusesCertificate(StoreError):
 
 
 class StoreIsCluster(StoreError):
-    """The Redis at {address} runs in cluster mode, which is not supported yet: use a server without it."""
+    """The Redis at {address} runs in cluster mode, which is not supported yet. Use a server without it."""
 
 
 class StoreIsReplica(StoreAway):
-    """The Redis at {address} is a read-only replica: name the primary in the setting store.redis_url. (Where Sentinels
+    """The Redis at {address} is a read-only replica. Name the primary in the setting store.redis_url. (Where Sentinels
     are named there, they have not yet made it one.)"""
 
 
@@ -157,7 +162,7 @@ class PrimaryAway(StoreAway):
 
 
 class StoreLoading(StoreAway):
-    """The Redis at {address} is still loading its data: start again when it has finished."""
+    """The Redis at {address} is still loading its data. Start again when it has finished."""
 
 
 class StoreTakesNoMore(StoreAway):

@@ -4,7 +4,7 @@ from domain.errors import RoundsmanError
 
 
 class MalformedJson(RoundsmanError):
-    """The body is not JSON that can be taken: {why}."""
+    """The body is not JSON that can be taken: {why}. Mend it there, and send it again."""
 
 
 class UnsupportedMediaType(RoundsmanError):
@@ -26,7 +26,7 @@ class BodyTooSlow(RoundsmanError):
 
 
 class InvalidRequest(RoundsmanError):
-    """{why}"""
+    """The request is not valid. {why}. Mend that, and send it again."""
 
     status = 422
 

@@ -169,7 +169,7 @@ def invalid_fields(field_errors: list[dict[str, Any]], total: int | None = None)
     said = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in field_errors[:3])
     count = len(field_errors) if total is None else total
     more = f"; and {count - 3} more" if count > 3 else ""
-    return errors.InvalidRequest(why=f"The request is not valid. {said}{more}", **{IN_REQUEST: field_errors})
+    return errors.InvalidRequest(why=f"{said}{more}".rstrip("."), **{IN_REQUEST: field_errors})
 
 
 def _renamed(

@@ -1,6 +1,8 @@
 """A Valkey that is not the program's: configured at will, killed and started again, with its data or without."""
 
 import contextlib
+import itertools
+import os
 import resource
 import shutil
 import socket
@@ -14,11 +16,18 @@ import redis
 from infrastructure.redis.binary import find_server_binary
 from support import wait_until_sync
 
+PORTS = range(20_000, 32_000)
+"""Below those that a system gives to whoever connects, so that none is taken between the choice and the use."""
+_ports = itertools.cycle([*PORTS[(first := os.getpid() * 101 % len(PORTS)) :], *PORTS[:first]])
+"""Each process of tests begins elsewhere, and none asks for one twice."""
+
 
 def free_port() -> int:
-    """Return a TCP port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        return int(bound.getsockname()[1])
+    """Return a TCP port that is free, and stays so until somebody asks for it."""
+    for port in itertools.islice(_ports, len(PORTS)):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 class ExternalServer:

@@ -12,27 +12,32 @@ DEADLINE_S = 30.0
 """Far beyond any promise: a slow machine must not fail a test, a broken promise must."""
 
 
+def pause_s(waited_s: float) -> float:
+    """Return when to ask again: after 10 ms, and later the longer it takes, so as not to slow what is waited for."""
+    return min(max(0.01, waited_s / 20), 0.1)
+
+
 async def wait_until(
     condition: Callable[[], T | Awaitable[T]], what: str = "the condition", deadline_s: float = DEADLINE_S
 ) -> T:
-    """Return the first truthy value of ``condition`` (plain or async), asked every 10 ms; fail after the deadline."""
-    end = time.monotonic() + deadline_s
+    """Return the first truthy value of ``condition`` (plain or async), asked often; fail after the deadline."""
+    begin = time.monotonic()
     while True:
         value = condition()
         if inspect.isawaitable(value):
             value = await value
         if value:
             return value  # type: ignore[return-value]
-        if time.monotonic() > end:
+        if (waited_s := time.monotonic() - begin) > deadline_s:
             raise AssertionError(f"waited {deadline_s:g} s for {what}; last value: {value!r}")
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(pause_s(waited_s))
 
 
 def wait_until_sync(condition: Callable[[], T], what: str = "the condition", deadline_s: float = DEADLINE_S) -> T:
     """The same for threads and processes."""
-    end = time.monotonic() + deadline_s
+    begin = time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > end:
+        if (waited_s := time.monotonic() - begin) > deadline_s:
             raise AssertionError(f"waited {deadline_s:g} s for {what}; last value: {value!r}")
-        time.sleep(0.01)
+        time.sleep(pause_s(waited_s))
     return value

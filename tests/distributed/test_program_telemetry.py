@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from distributed.program_kit import Roundsman
+from external_server import free_port
 from integration.otlp_kit import Collector
 
 SCHEDULE = {"id": "b1", "name": "Spanning", "trigger": {"interval_s": 0.2}}
@@ -54,9 +54,7 @@ def test_a_process_logs_lines_of_json_alone_and_sends_the_spans_of_its_bodies(
 def test_a_process_without_an_api_is_scraped_at_an_address_of_its_own(
     tmp_path: Path, redis_url: str, namespace: str
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environ = {
         "ROUNDSMAN_STORE__REDIS_URL": redis_url,
         "ROUNDSMAN_STORE__NAMESPACE": namespace,

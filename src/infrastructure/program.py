@@ -36,8 +36,8 @@ Role = Literal["all", "api", "scheduler"]
 
 
 class RoleNeedsRedis(RoundsmanError):
-    """The role '{role}' shares its store with other processes: set store.redis_url. The embedded server belongs to one
-    process alone."""
+    """The role '{role}' shares its store with other processes, and the embedded server belongs to one process alone.
+    Set store.redis_url (ROUNDSMAN_STORE__REDIS_URL)."""
 
     status = 500
 

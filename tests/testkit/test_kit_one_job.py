@@ -102,7 +102,7 @@ async def test_what_is_missing_or_misspelt_is_refused() -> None:
 
 
 async def test_the_blocking_form_is_refused_where_a_loop_runs() -> None:
-    with pytest.raises(LoopRuns, match="await run_job. here"):
+    with pytest.raises(LoopRuns, match=r"await run_job. here"):
         run_job_sync(Digest(to="eve", mailer=Mailer()))
 
 

@@ -33,10 +33,15 @@ def read_answer(response: "httpx2.Response", address: Address, has_key: bool, is
         raise UnexpectedAnswer(url=address.shown, why=f"it answered {_status(response)} with {_describe(response)}")
     text = read_problem(body or {}) or f"{address.shown} answered {_status(response)} with {_describe(response)}"
     raise RefusedByServer(
-        exit_status=UNREACHABLE if status >= 500 else NOT_FOUND if status == 404 else REFUSED,
+        exit_status=exit_status_of(status),
         text=_with_hint(response, text, has_key),
         problem={"type": "about:blank", "title": response.reason_phrase, "status": status, **(body or {})},
     )
+
+
+def exit_status_of(status: int) -> int:
+    """Return what a command ends with that was answered with this HTTP status."""
+    return UNREACHABLE if status >= 500 else NOT_FOUND if status == 404 else REFUSED
 
 
 def read_problem(problem: dict[str, Any]) -> str:

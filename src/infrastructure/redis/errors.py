@@ -35,16 +35,16 @@ class NoServerBinary(StoreError):
 
 
 class EmbeddedServerFailed(StoreError):
-    """The embedded Valkey did not start: {why}. Its log {log} ends with:
+    """The embedded Valkey did not start: {why}. Mend that and start again, or name a Redis of your own in the setting
+    store.redis_url. Its log {log} ends with:
 
-    {tail}
-
-    Mend what it says and start again, or name a Redis of your own in the setting store.redis_url."""
+    {tail}"""
 
 
 class DataUnreadable(StoreError):
     """The embedded Valkey cannot load its data from {file}. Restore that from a copy, or move it away to begin with an
     empty store; nothing was changed. The log {log} ends with:
+
     {tail}"""
 
 
@@ -132,8 +132,8 @@ class StoreIsCluster(StoreError):
 
 
 class StoreIsReplica(StoreAway):
-    """The Redis at {address} is a read-only replica. Name the primary in the setting store.redis_url. (Where Sentinels
-    are named there, they have not yet made it one.)"""
+    """The Redis at {address} is a read-only replica. Name the primary in the setting store.redis_url; where Sentinels
+    are named there, they have not yet made it one, and will by themselves."""
 
 
 class NoSentinel(StoreAway):

@@ -53,12 +53,20 @@ class Problem(BaseModel):
     error_id: str | None = Field(default=None, description="Finds the failure in the program's log.")
 
 
+def problem_type_of(kind: type[RoundsmanError]) -> str:
+    """Return what names a kind of error on the wire; it follows from the class's name."""
+    return "urn:roundsman:problem:" + "-".join(_words(kind)).lower()
+
+
+def _words(kind: type[RoundsmanError]) -> list[str]:
+    return re.findall(r"[A-Z]+(?=[A-Z][a-z]|$)|[A-Z][a-z]*", kind.__name__)
+
+
 def problem_of(error: RoundsmanError, path: str | None = None) -> Problem:
-    """Return an error as it is told; the type follows from the class's name."""
-    words = re.findall(r"[A-Z]+(?=[A-Z][a-z]|$)|[A-Z][a-z]*", type(error).__name__)
+    """Return an error as it is told."""
     return Problem(
-        type="urn:roundsman:problem:" + "-".join(words).lower(),
-        title=" ".join(words).capitalize(),
+        type=problem_type_of(type(error)),
+        title=" ".join(_words(type(error))).capitalize(),
         status=error.status,
         detail=" ".join(str(error).split()),
         instance=None if path is None else quote(path, safe="/:@!$&'()*+,;="),

@@ -7,7 +7,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from cluster import Cluster
-from domain.runs.outcome import Succeeded
+from domain.runs.outcome import Retry, Succeeded
 from domain.runs.run import RunStatus
 from hands import LANES, Hands, planned, planned_run, schedule, status
 
@@ -45,6 +45,21 @@ async def test_as_many_as_there_are_free_slots_are_its_own_and_the_rest_is_ready
     assert (claim.spec.job_id, claim.attempt) == ("s3", 1)
     topics = [(event["topic"], event["attempt"]) for event in await cluster.events("job") if event["job_id"] == "s1"]
     assert topics == [("job.started", 1)]
+
+
+async def test_a_fire_that_is_planned_again_while_it_waits_for_a_retry_does_not_begin_anew(
+    cluster: Cluster, hands: tuple[Hands, Hands]
+) -> None:
+    a, _ = hands
+    await schedule(a, "s1", interval=3600)
+    commit(a, 0, "s1")
+    (claim,) = a.claim()
+    a.settle(claim, Retry("no luck", 3600.0))
+    assert commit(a, 9, "s1") == [""]
+    topics = [event["topic"] for event in await cluster.events("job")]
+    assert topics == ["job.queued", "job.started", "job.retrying", "job.failed"]
+    assert await status(a, claim.spec.run_id) is None
+    assert a.claim() == []
 
 
 async def test_its_own_run_is_renewed_settled_and_taken_over_like_a_claimed_one(hands: tuple[Hands, Hands]) -> None:

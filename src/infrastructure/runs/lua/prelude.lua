@@ -265,7 +265,7 @@ end
 
 local function drop(id)
   runs_read[id], changed[id] = false, nil
-  dropped[#dropped + 1] = id
+  dropped[#dropped + 1], dropped[id] = id, true
 end
 
 local function retain(run, ending)

@@ -72,8 +72,9 @@ local function commit_run(job, lane, rule, found)
   run.reason, run.order, missed = string.match(next_arg(), '^(%S+) (%d+) (%d+)$')
   run.tag, run.payload, missed = next_arg(), next_arg(), tonumber(missed)
   tokens[#tokens + 1] = ''
-  -- Only a clock that was put back can plan a fire twice: what it made must not be overwritten.
-  if runs_read[run.id] then return end
+  -- A clock that was put back, or a changed rhythm, can plan a fire twice: what it made must not be overwritten, nor begin
+  -- anew when this call has just ended it, as a retry that waited.
+  if runs_read[run.id] or dropped[run.id] then return end
   local verdict = admit(run.reason, rule, found)
   if verdict == 'skip' then
     emit('schedule.fire_skipped', '{"id":' .. quote(job) .. ',"why":"overlap","count":' .. int(1 + missed) .. ',' .. run.tag .. '}')

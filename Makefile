@@ -8,6 +8,7 @@
 # make check   format, lint, types, layers, links in the documents
 # make format  put the code into the format that check wants
 # make bench   schedules beside the peers, each in its own environment (make bench ARGS="--only ours --seconds 10")
+# make docs    write the pages of docs/reference that are made from the code
 # make lock    pin the dependencies anew after a change of pyproject.toml; UPGRADE=1 takes newer versions
 
 VENV := .venv
@@ -20,7 +21,7 @@ ifdef PORT
 export ROUNDSMAN_SERVER__PORT := $(PORT)
 endif
 
-.PHONY: setup run test pythons chaos proof mutations check check-format check-lint check-types check-layers check-links format lock bench
+.PHONY: setup run test pythons chaos proof mutations check check-format check-lint check-types check-layers check-links format docs lock bench
 
 setup: $(READY)
 	@:
@@ -75,6 +76,9 @@ format: $(READY)
 
 bench: $(READY)
 	@$(VENV)/bin/python -m benchmarks.schedules $(ARGS)
+
+docs: $(READY)
+	@$(VENV)/bin/python scripts/make_reference.py
 
 lock: $(READY)
 	@UPGRADE="$(UPGRADE)" sh scripts/lock.sh $(VENV)/bin/uv

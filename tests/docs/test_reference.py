@@ -1,0 +1,38 @@
+"""The pages of docs/reference are what the code makes: settings.md, cli.md and api.md."""
+
+from pathlib import Path
+
+import pytest
+
+from docs.blocks import ROOT
+from infrastructure.setting_kinds import Section
+from infrastructure.settings import load_settings
+from scripts import make_reference
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    return make_reference.pages()
+
+
+@pytest.mark.parametrize("name", ["settings.md", "cli.md", "api.md"])
+def test_a_page_is_what_the_code_makes(name: str, pages: dict[str, str]) -> None:
+    assert (ROOT / "docs/reference" / name).read_text() == pages[name], "write it anew: make docs"
+
+
+def test_each_key_of_the_settings_is_on_its_page(pages: dict[str, str]) -> None:
+    for section, value in load_settings(Path("/dev/null"), {}):
+        for key in type(value).model_fields if isinstance(value, Section) else ():
+            assert f"{section}.{key}\n" in pages["settings.md"] or f"[[{section}.{key}]]" in pages["settings.md"]
+
+
+def test_what_is_stale_is_told_and_written(
+    pages: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make_reference, "pages", lambda: pages)
+    monkeypatch.setattr(make_reference, "REFERENCE", tmp_path / "reference")
+    assert make_reference.main("--check") == 1
+    assert make_reference.main() == 0
+    assert make_reference.main("--check") == 0
+    (tmp_path / "reference/cli.md").write_text("something else")
+    assert make_reference.main("--check") == 1

@@ -13,7 +13,8 @@
 
 VENV := .venv
 READY := $(VENV)/.set-up-done
-JOBS ?= 2
+# One more than the processors of a small machine: many tests wait for programs, or for a lease to be over.
+JOBS ?= 3
 ARGS ?=
 
 export UV_PYTHON_DOWNLOADS := never

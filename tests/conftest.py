@@ -1,6 +1,7 @@
 """Real parts for every test: one Valkey server a test session (a worker, under xdist), one namespace a test."""
 
 import contextlib
+import os
 import platform
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dealing import deal, is_slow
 from external_server import ExternalServer
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
@@ -16,6 +18,7 @@ from scripts import pythons
 from support import wait_until_sync
 
 pytest_plugins = ["testing.plugin"]
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # programs that tests start would compile all sources, each time
 
 
 def pytest_report_header() -> str:
@@ -24,6 +27,14 @@ def pytest_report_header() -> str:
     return (
         f"on {platform.python_implementation()} {platform.python_version()}; found too: {', '.join(others) or 'none'}"
     )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deal the tests out, where several processes run them."""
+    parts = getattr(config, "workerinput", {}).get("workercount", 1)
+    if parts > 1:
+        items[:] = deal(items, lambda item: item.path, is_slow, parts)
 
 
 @pytest.fixture(scope="session")

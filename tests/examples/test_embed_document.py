@@ -65,7 +65,7 @@ MESSAGES = [
     ResourceFailed(name="Container.pool", why="OSError: no"),
     InvalidContainer(source=ARGUMENT, name="0: int", why="it is none"),
     NotRunning(why="it was not started, or it was stopped"),
-    OnAnotherLoop(what=STILL_TURNS),
+    OnAnotherLoop(**STILL_TURNS),
     DirectoryTakenHere(data_dir="var"),
 ]
 """One for each row of the table of messages."""

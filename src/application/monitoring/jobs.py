@@ -23,6 +23,7 @@ from domain.monitoring.worker import Worker, WorkerStatus
 log = logging.getLogger(__name__)
 
 COLLECTION_TIMEOUT_S = 30.0
+AHEAD = "the sample's time is ahead of the store's clock, so the clock of the one or the other is wrong; mend that"
 PROVIDER_TIMEOUT_S = 20.0
 """Less than the run has, so that a provider that does not answer is told of, and not only cut off."""
 
@@ -54,7 +55,7 @@ class WorkerMetricsCollectionJob(RecurrentBackgroundJob):
         if verdict == "gone":
             raise JobTerminationException(f"the worker '{self.worker_id}' was removed")
         if verdict == "ahead":
-            error = CollectionFailed(worker_id=worker.id, why="the sample's time is ahead of the store's clock")
+            error = CollectionFailed(worker_id=worker.id, why=AHEAD)
             await self._tell_failure(worker, error, ctx)
             raise error
         await self._follow(worker, sample.status, f"seen by the provider '{worker.provider}'")

@@ -1,0 +1,106 @@
+"""Which tests provoke which error: read from the tests themselves, so that nothing has to be kept beside them.
+
+A test counts for an error when it names its class (as ``pytest.raises`` does; making one by hand does not count), the
+last word of its problem type, or four words in a row of its message that no other message has.
+"""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from infrastructure.web.problems import problem_type_of
+from scripts.make_errors import Kind, message
+
+TESTS = Path(__file__).resolve().parents[1]
+OWN = ("test_errors_page.py", "test_errors_provoked.py")
+"""Tests of all errors alike, which provoke none."""
+WORDS = 4
+
+
+@dataclass(frozen=True)
+class Test:
+    """One test function: what it names, and the texts in it and in the constants that it uses."""
+
+    __test__ = False
+
+    where: str
+    names: frozenset[str]
+    texts: tuple[str, ...]
+
+
+def all_tests(root: Path = TESTS) -> list[Test]:
+    """Return the tests in all files below ``root``."""
+    return [test for file in sorted(root.rglob("test_*.py")) if file.name not in OWN for test in tests_of(file, root)]
+
+
+def tests_of(file: Path, root: Path) -> Iterator[Test]:
+    """Yield the tests of one file."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    shared = {name: node for node in tree.body for name in _defined(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test"):
+            used = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} & shared.keys()
+            parts = [node, *(shared[name] for name in sorted(used))]
+            names = frozenset(name for part in parts for name in _names(part))
+            texts = tuple(text for part in parts for text in _texts(part))
+            yield Test(f"{file.relative_to(root)}::{node.name}", names, texts)
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """Return the names that a statement of a module gives to a constant or to a helper."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return [] if node.name.startswith("test") else [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _names(part: ast.AST) -> Iterator[str]:
+    made = {id(node.func) for node in ast.walk(part) if isinstance(node, ast.Call)}
+    for node in ast.walk(part):
+        if id(node) in made:
+            continue
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+
+
+def _texts(part: ast.AST) -> Iterator[str]:
+    for node in ast.walk(part):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+            text = node.value if isinstance(node.value, str) else node.value.decode(errors="replace")
+            yield " ".join(text.replace("\\", "").split())
+
+
+class Provocations:
+    """The tests of each error."""
+
+    def __init__(self, kinds: list[Kind], tests: list[Test]) -> None:
+        self._tests: dict[str, set[str]] = {}
+        """What a test may name -> the tests that name it."""
+        for test in tests:
+            for what in test.names | {word for text in test.texts for word in _evidence(text)}:
+                self._tests.setdefault(what, set()).add(test.where)
+        count = Counter(phrase for kind in kinds for phrase in set(_phrases(message(kind))))
+        self._own = {kind: [phrase for phrase in _phrases(message(kind)) if count[phrase] == 1] for kind in kinds}
+
+    def of(self, kind: Kind) -> list[str]:
+        """Return the tests that provoke it."""
+        named = [kind.__name__, f"problem {problem_type_of(kind).rpartition(':')[2]}", *self._own[kind]]
+        return sorted(set().union(*(self._tests.get(what, set()) for what in named)))
+
+
+def _evidence(text: str) -> Iterator[str]:
+    if " " not in text:
+        yield f"problem {text.rpartition(':')[2]}"
+    yield from _phrases(text)
+
+
+def _phrases(text: str) -> Iterator[str]:
+    """Yield all runs of four words between the facts of a message."""
+    for piece in re.split(r"\{[^}]*\}", text):
+        words = [word.strip("\"'.,:;()") for word in piece.split()]
+        yield from (" ".join(words[at : at + WORDS]) for at in range(len(words) - WORDS + 1))

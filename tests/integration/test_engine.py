@@ -190,3 +190,22 @@ async def test_the_store_goes_away_and_comes_back(valkey: EmbeddedValkey, namesp
         await wait_until(settled)
         assert len([entry for entry in ledger.of("s") if entry.run_id == ledger.of("s")[0].run_id]) == 1
         await one.stop()
+
+
+async def test_who_is_about_to_stop_takes_no_more_work(cluster: Cluster) -> None:
+    leaving, staying = await cluster.start(), await cluster.start(executes=False)
+    leaving.engine.refuse_work()
+    await staying.bus.schedule_task(note())
+    await staying.bus.schedule_task(ScheduledTaskDescriptor(id="o", name="Once"))
+
+    async def fired() -> bool:
+        return len(await cluster.made()) >= 2
+
+    await wait_until(fired)  # whoever leaves still fires what is due: others begin it
+    passes = leaving.engine.figures().passes
+    await wait_until(lambda: leaving.engine.figures().passes > passes + 2)
+    assert await cluster.events("job", "job.started") == []
+    await cluster.start()
+    await wait_until(lambda: cluster.ledger.of("o") and cluster.ledger.of("s"))
+    started = {event["instance_id"] for event in await cluster.events("job", "job.started")}
+    assert leaving.id not in started

@@ -28,7 +28,9 @@ def call(*args: str, env: dict[str, str] | None = None) -> Outcome:
 class Program:
     """``roundsman run`` on a free port, over the store that the test brings."""
 
-    def __init__(self, directory: Path, redis_url: str, namespace: str, keys: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, redis_url: str, namespace: str, keys: dict[str, str] | None = None, **environ: str
+    ) -> None:
         self._log = directory / "program.log"
         api_keys = [{"name": role, "role": role, "key": key} for role, key in (keys or {}).items()]
         settings = {
@@ -37,6 +39,7 @@ class Program:
             "ROUNDSMAN_BACKGROUND_JOBS__MODULES": json.dumps(["cli_jobs"]),
             "ROUNDSMAN_SERVER__API_KEYS": json.dumps(api_keys),
             "PYTHONPATH": str(TESTS),
+            **environ,
         }
         self._env = environment(extra=settings)
         self._args = [EXECUTABLE, "run", "--port", "0", "--data-dir", str(directory / "var")]

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from support import wait_until_sync
 
 pytest_plugins = ["testing.plugin"]
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # programs that tests start would compile all sources, each time
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # or the programs of tests would not hear it either
 
 
 def pytest_report_header() -> str:

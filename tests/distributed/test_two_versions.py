@@ -37,8 +37,8 @@ def count(schedule_id: str, **data: Any) -> dict[str, Any]:
 
 
 def test_old_and_new_side_by_side_and_what_nobody_knows(fleet: Fleet) -> None:
-    older = start(fleet, "older", "scheduler")
-    with ApiOf(fleet, start(fleet, "older", "api")) as old_api, ApiOf(fleet, start(fleet, "newer", "api")) as new_api:
+    older = start(fleet, "older", "all")
+    with ApiOf(fleet, older) as old_api, ApiOf(fleet, start(fleet, "newer", "api")) as new_api:
         old_api.call("POST", "/schedules", 201, count("old"))
         new_api.call("POST", "/schedules", 201, count("new", step=3))
         new_api.call("POST", "/schedules", 201, count("stopped", step=4))

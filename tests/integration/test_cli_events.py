@@ -21,7 +21,8 @@ from support import wait_until_sync
 
 @pytest.fixture(scope="module")
 def program(valkey: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    with Program(tmp_path_factory.mktemp("program"), valkey.url, f"cli{uuid.uuid4().hex[:8]}") as started:
+    often = {"ROUNDSMAN_MONITORING__INTERVAL_S": "1"}
+    with Program(tmp_path_factory.mktemp("program"), valkey.url, f"cli{uuid.uuid4().hex[:8]}", **often) as started:
         yield started
 
 

@@ -235,7 +235,8 @@ def test_without_its_store_it_is_not_ready_and_refuses(
     fresh_valkey: Callable[[], EmbeddedValkey], tmp_path: Path, namespace: str
 ) -> None:
     server = fresh_valkey()
-    with Program(tmp_path, server.url, namespace) as program:
+    hurries = {"ROUNDSMAN_BACKGROUND_JOBS__LEASE_S": "1"}
+    with Program(tmp_path, server.url, namespace, **hurries) as program:
         assert program("health").status == 0
         program.statuses = (0, RUNS_LEFT)  # it may be looking at its worker just now
         server.close()

@@ -46,7 +46,8 @@ def dump(model: type[BaseModel], job: str, data: Any) -> str:
         why = "it holds a secret, of which JSON keeps only asterisks; inject what knows the secret instead"
         raise InvalidData(name=job, why=why)
     if len(text.encode()) > DATA_LIMIT:
-        raise InvalidData(name=job, why=f"it has {len(text.encode())} bytes of JSON, and {DATA_LIMIT} are allowed")
+        size = f"it has {len(text.encode())} bytes of JSON, and {DATA_LIMIT} are allowed"
+        raise InvalidData(name=job, why=f"{size}; put it elsewhere, and say where")
     return text
 
 

@@ -1,5 +1,6 @@
 """Say what is wrong with settings, one line each: which key, what is wrong, what was found and where."""
 
+import re
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -27,7 +28,7 @@ WORDS = {
 
 def describe(error: ValidationError, sources: Sources, root: type[BaseModel]) -> list[str]:
     """Return one line for each thing that pydantic found; secrets are not quoted."""
-    return [_line(detail, sources, root) for detail in error.errors(include_url=False)]
+    return [_without_users(_line(detail, sources, root)) for detail in error.errors(include_url=False)]
 
 
 def _line(detail: ErrorDetails, sources: Sources, root: type[BaseModel]) -> str:
@@ -82,5 +83,13 @@ def _origin(where: tuple[int | str, ...], sources: Sources) -> str:
 
 
 def _quote(value: object) -> str:
-    text = repr(value)
+    """Return a value as it was written, cut short; lists and tables may have anything in them, and are not quoted."""
+    if isinstance(value, list | tuple | dict):
+        return "a table" if isinstance(value, dict) else "a list"
+    text = _without_users(repr(value))
     return text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…"
+
+
+def _without_users(text: str) -> str:
+    """Hide user and password of a URL: it may stand where nobody expects one. A path loses one of its slashes."""
+    return re.sub(r"(\w:/{1,2})\S*@", r"\1…@", text)

@@ -1,10 +1,12 @@
 """The pages of docs/reference are what the code makes: settings.md, cli.md and api.md."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from docs.blocks import ROOT
+from infrastructure.cli.completion import TOPICS
 from infrastructure.setting_kinds import Section
 from infrastructure.settings import load_settings
 from scripts import make_reference
@@ -36,3 +38,19 @@ def test_what_is_stale_is_told_and_written(
     assert make_reference.main("--check") == 0
     (tmp_path / "reference/cli.md").write_text("something else")
     assert make_reference.main("--check") == 1
+
+
+NOT_YET = {"job.dead", "job.expired", "alert.escalated"}
+"""Topics that a shell completes, for what the program does not do yet."""
+
+
+def test_the_page_of_events_has_each_topic_and_no_other() -> None:
+    named = re.findall(r"^\| `([a-z_.]+)` \|", (ROOT / "docs/reference/events.md").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted({topic for topic in TOPICS if "*" not in topic} - NOT_YET)
+
+
+def test_the_code_announces_each_topic_of_the_page() -> None:
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "src").rglob("*.lua")]
+    code = "".join(file.read_text() for file in files if file.name != "completion.py")
+    unsaid = {topic for topic in TOPICS if "*" not in topic and not re.search(rf"['\"]{topic}['\"]", code)}
+    assert unsaid == NOT_YET

@@ -96,7 +96,7 @@ MUTATIONS = (
     Mutation(
         "a fire planned twice overwrites its run",
         f"{SCHEDULING}/commit.lua",
-        "if runs_read[run.id] then return end",
+        "if runs_read[run.id] or dropped[run.id] then return end",
         "",
     ),
     Mutation("a take hides nothing", f"{SCHEDULING}/take.lua", "int(NOW + hide)", "int(NOW)"),

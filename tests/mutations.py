@@ -47,9 +47,6 @@ class Mutation:
 MUTATIONS = (
     Mutation("a settle does not compare the token", f"{LUA}/settle.lua", " and run.token == ARGV[i + 1] then", " then"),
     Mutation(
-        "a settle ends what is not running", f"{LUA}/settle.lua", "run and run.status == 'running' and ", "run and "
-    ),
-    Mutation(
         "a settle batch sent again is done again", f"{LUA}/settle.lua", "if number == ARGV[2] then", "if false then"
     ),
     Mutation("a stopped run may retry", f"{LUA}/settle.lua", "if noted(run, 'stopped') then", "if false then"),

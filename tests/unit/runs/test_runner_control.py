@@ -194,3 +194,17 @@ async def test_lost_is_never_settled(gate: Gate) -> None:
         kit.runner.revoke(claim.spec.run_id, "gone, again")
     await wait_until(lambda: not kit.runner.held, "the slots")
     assert not any(isinstance(outcome, Lost) for _, outcome in kit.settled.outcomes)
+
+
+async def test_what_was_withdrawn_begins_no_more_and_what_has_begun_goes_on(gate: Gate) -> None:
+    kit = RunnerKit(waits(gate))
+    begun = kit.start("Job")
+    await wait_until(lambda: gate.started, "the body")
+    started, held = kit.start("Job"), kit.claim("Job")
+    assert kit.runner.withdraw() == [started, held]  # as the renewal thread does while the loop is blocked
+    kit.runner.start([held])
+    gate.open.set()
+    assert isinstance(await kit.outcome(begun), Succeeded)
+    await turn()
+    assert len(gate.started) == 1
+    assert [claim for claim, _ in kit.settled.outcomes] == [begun], "what was withdrawn is the store's again"

@@ -128,34 +128,37 @@ MUTATIONS = (
         "run.status == 'running' and tonumber(redis.call('ZSCORE', PREFIX .. 'leases:' .. lane, id) or 0) > NOW and",
     ),
     Mutation(
-        "the next in the backlog is forgotten", f"{LUA}/prelude.lua", "  return release_next(run.job)\n", "  return 0\n"
+        "the next in the backlog is forgotten",
+        f"{LUA}/lifecycle.lua",
+        "  return release_next(run.job)\n",
+        "  return 0\n",
     ),
     Mutation(
         "a settled run keeps its lease",
-        f"{LUA}/prelude.lua",
+        f"{LUA}/lifecycle.lua",
         "    gather('ZREM', LEASES[run.lane], run.id)\n  else",
         "    local _ = 1\n  else",
     ),
     Mutation(
         "a settled run stays active",
-        f"{LUA}/prelude.lua",
+        f"{LUA}/lifecycle.lua",
         "  remove_open(run.job, run.id)\n  announce",
         "  announce",
     ),
     Mutation(
         "of several open runs one is seen",
-        f"{LUA}/prelude.lua",
+        f"{LUA}/runs.lua",
         "local ids = no_others[job] and {} or redis.call('SMEMBERS', PREFIX .. 'active:' .. job)",
         "local ids = {}",
     ),
     Mutation(
         "a second open run takes the place of the first",
-        f"{LUA}/prelude.lua",
+        f"{LUA}/runs.lua",
         "  if not first then\n",
         "  if true then\n",
     ),
-    Mutation("what a call changes in a run is not written", f"{LUA}/prelude.lua", "changed[run.id] = run end", "end"),
-    Mutation("a fire is not counted when it is over", f"{LUA}/prelude.lua", "changes.fired, facts", "local _, facts"),
+    Mutation("what a call changes in a run is not written", f"{LUA}/runs.lua", "changed[run.id] = run end", "end"),
+    Mutation("a fire is not counted when it is over", f"{LUA}/lifecycle.lua", "changes.fired, facts", "local _, facts"),
     Mutation(
         "fires that are not over are not counted",
         "src/infrastructure/scheduling/store.py",
@@ -164,7 +167,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a run counts into a newer schedule",
-        f"{LUA}/prelude.lua",
+        f"{LUA}/runs.lua",
         "incarnation < stats.incarnation) then return false end",
         "false) then return false end",
     ),

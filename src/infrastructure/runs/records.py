@@ -1,4 +1,4 @@
-"""Runs as the store keeps them: texts that prelude.lua reads and writes too (docs/decisions/001)."""
+"""Runs as the store keeps them: texts that runs.lua reads and writes too (docs/decisions/001)."""
 
 import json
 from typing import Any

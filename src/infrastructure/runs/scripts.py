@@ -55,7 +55,7 @@ def source(name: str, retention: Retention, *, allow_oom: bool = False) -> str:
     )
     texts = [
         emit_prelude(),
-        _text("infrastructure.runs", "prelude"),
+        *(_text("infrastructure.runs", part) for part in ("prelude", "runs", "lifecycle")),
         _text("infrastructure.scheduling", "schedules"),
         *([_text("infrastructure.runs", "instances")] if name in ABOUT_INSTANCES else []),
         f"local function main()\n{_text(WHERE[name], name)}\nend",

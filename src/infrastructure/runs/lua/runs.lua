@@ -1,0 +1,187 @@
+-- A run is one text in `runs`, whose lines infrastructure/runs/records.py reads too: what changes, then what does not. The
+-- tag, its last and longest line, is cut off by its place: a pattern reads it letter by letter.
+-- `more` is JSON of what few runs have: held, stopped, takeovers, error, story, progress, message, corr, trace, ended, ending.
+local LINES = '^' .. string.rep('([^\n]*)\n', 8) .. '()[^\n]*\n' .. string.rep('([^\n]*)\n', 3) .. '()'
+
+local function parse(id, text)
+  local status, attempt, retries, token, owner, order, started, more, fixed, job, lane, reason, tag = string.match(text, LINES)
+  if not tag then return false end -- somebody else wrote it
+  return { id = id, status = status, attempt = tonumber(attempt), retries = tonumber(retries), token = token, owner = owner,
+    order = order, started = started, more = more ~= '' and cjson.decode(more) or nil, fixed = string.sub(text, fixed),
+    job = job, lane = lane, reason = reason, tag = string.sub(text, tag) }
+end
+
+local function text_of(run)
+  local more = run.more and next(run.more) and cjson.encode(run.more) or ''
+  return table.concat({ run.status, run.attempt, run.retries, run.token, run.owner, run.order, run.started, more, run.fixed }, '\n')
+end
+
+-- Runs are read once a call, changed here, and written when the script ends: id -> run, or false for what is not there.
+local runs_read, changed, dropped = {}, {}, {}
+
+local function load_all(ids)
+  local missing = {}
+  for _, id in ipairs(ids) do
+    if runs_read[id] == nil then
+      runs_read[id] = false
+      missing[#missing + 1] = id
+    end
+  end
+  for id, text in pairs(fetch(KEY.runs, missing)) do runs_read[id] = text and parse(id, text) end
+end
+
+local function load(id)
+  if runs_read[id] == nil then load_all({ id }) end
+  return runs_read[id] or nil
+end
+
+local function touch(run) changed[run.id] = run end
+
+local function noted(run, name) return run.more and run.more[name] end
+
+-- Note one of the facts that few runs have; nil takes it away.
+local function note(run, name, value)
+  if value == nil and not run.more then return end
+  run.more = run.more or {}
+  run.more[name] = value
+  touch(run)
+end
+
+-- Change the status, which the table must allow.
+local function move(run, status)
+  if not ALLOWED[run.status .. '>' .. status] then
+    error('a run that is ' .. run.status .. ' cannot become ' .. status)
+  end
+  run.status = status
+  touch(run)
+end
+
+-- `more` is '' or JSON members with a leading comma.
+local function announce(topic, run, more)
+  local data = '{' .. run.tag .. ',"attempt":' .. run.attempt .. ',"instance_id":' .. quote(run.owner ~= '' and run.owner or SOURCE) .. more .. '}'
+  emit(topic, data, noted(run, 'corr'), noted(run, 'trace'))
+end
+
+-- Counters belong to one incarnation of a schedule, which the ids of its runs name: incarnations grow with time. A run of
+-- an older one counts nowhere. Returns whether the run belongs to the schedule as it stands.
+local stats_of = {}
+local function stats_for(job)
+  local stats = stats_of[job]
+  if stats == nil then
+    local text = redis.call('HGET', PREFIX .. 'stats', job)
+    stats = text and cjson.decode(text) or redis.call('HEXISTS', PREFIX .. 'states', job) == 1 and {}
+    stats_of[job] = stats
+  end
+  return stats
+end
+
+local function count(run_id, job, changes, facts)
+  local incarnation = string.match(run_id, '@([^.]*)')
+  local stats = incarnation and stats_for(job)
+  if not stats or (stats.incarnation and incarnation < stats.incarnation) then return false end
+  if stats.incarnation ~= incarnation then
+    stats = { incarnation = incarnation }
+    stats_of[job] = stats
+  end
+  for name, n in pairs(changes) do stats[name] = (stats[name] or 0) + n end
+  for name, value in pairs(facts) do
+    if name ~= 'last_fire' or value > (stats.last_fire or 0) then stats[name] = value end
+  end
+  stats.changed = true
+  return true
+end
+
+local function write_stats()
+  for job, stats in pairs(stats_of) do
+    if stats and stats.changed then
+      stats.changed = nil
+      gather('HSET', KEY.stats, job, cjson.encode(stats))
+    end
+  end
+end
+
+-- Read the counters of many schedules in one command.
+local function prepare_stats(jobs)
+  for job, text in pairs(fetch(PREFIX .. 'stats', jobs)) do
+    if text and stats_of[job] == nil then stats_of[job] = cjson.decode(text) end
+  end
+end
+
+local function make_ready(id, lane, order)
+  redis.call('ZADD', PREFIX .. 'ready:' .. lane, order, id)
+end
+
+-- The runs of a schedule that are not over. Nearly always it is one: that is in the hash `open`, which is read and written
+-- for many schedules at once, and any others in a set of their own. job -> run id or false; which are known to have no set.
+local first_open, first_changed, no_others = {}, {}, {}
+
+-- Read what is needed of many schedules at once.
+local function prepare_open(jobs)
+  for job, id in pairs(fetch(KEY.open, jobs)) do
+    if first_open[job] == nil then first_open[job] = id end
+  end
+  in_chunks(jobs, function(i, j)
+    local sets = {}
+    for n = i, j do sets[#sets + 1] = PREFIX .. 'active:' .. jobs[n] end
+    if redis.call('EXISTS', unpack(sets)) > 0 then return end
+    for n = i, j do no_others[jobs[n]] = true end
+  end)
+end
+
+local function first_of(job)
+  if first_open[job] == nil then first_open[job] = redis.call('HGET', KEY.open, job) end
+  return first_open[job]
+end
+
+local function set_first(job, id)
+  first_open[job] = id
+  first_changed[job] = true
+end
+
+local function open_runs(job)
+  local ids = no_others[job] and {} or redis.call('SMEMBERS', PREFIX .. 'active:' .. job)
+  if first_of(job) then ids[#ids + 1] = first_open[job] end
+  load_all(ids)
+  return ids
+end
+
+local function add_open(run)
+  local first = first_of(run.job)
+  if not first then
+    set_first(run.job, run.id)
+  elseif first ~= run.id then
+    redis.call('SADD', PREFIX .. 'active:' .. run.job, run.id)
+    no_others[run.job] = nil
+  end
+end
+
+local function remove_open(job, id)
+  if first_of(job) == id then
+    set_first(job, false)
+  elseif not no_others[job] then
+    redis.call('SREM', PREFIX .. 'active:' .. job, id)
+  end
+end
+
+-- Count the runs of a schedule that have a place: all that are not over and do not wait for others.
+local function places_taken(job)
+  local taken = 0
+  for _, id in ipairs(open_runs(job)) do
+    local run = load(id)
+    if run and not noted(run, 'held') then taken = taken + 1 end
+  end
+  return taken
+end
+
+-- Let the next waiting run of a schedule go, if there is a place: the limit may be lower than when the last one went.
+local function release_next(job)
+  if no_others[job] and not first_of(job) then return 0 end -- what waits is open too
+  local backlog = PREFIX .. 'backlog:' .. job
+  if redis.call('EXISTS', backlog) == 0 then return 0 end
+  if places_taken(job) >= tonumber(redis.call('HGET', PREFIX .. 'limits', job) or 1) then return 0 end
+  local run = load(redis.call('LPOP', backlog))
+  if not run then return 0 end
+  note(run, 'held', nil)
+  make_ready(run.id, run.lane, NOW)
+  return 1
+end

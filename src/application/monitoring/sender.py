@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from application.monitoring.stores import Outbox, Sending
+from application.monitoring.outbox import Outbox, Sending
 from domain.errors import StoreUnavailable
 from domain.monitoring.notification import Notification
 

@@ -2,14 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
 from application.runs.asking import Note
-from domain.monitoring.alert import AlertState
-from domain.monitoring.notification import Notification
-from domain.monitoring.record import AlertRecord, Change
 from domain.monitoring.sample import MetricSample
 from domain.monitoring.worker import Worker
 
@@ -123,82 +120,3 @@ class Samples(Protocol):
     @abstractmethod
     async def ignore(self, worker_ids: Sequence[str]) -> None:
         """Stop counting the silence of workers."""
-
-
-@dataclass(frozen=True)
-class WorkerAlerts:
-    """The alerts of one worker as they were read; ``cursor_ms`` is the newest sample that was evaluated."""
-
-    worker_id: str
-    version: str
-    cursor_ms: int
-    states: Mapping[str, AlertState]
-
-
-@dataclass
-class AlertStep:
-    """What is to be stored of a worker's alerts; ``states`` by rule, None for a rule that no longer applies."""
-
-    before: WorkerAlerts
-    cursor_ms: int | None = None
-    states: dict[str, AlertState | None] = field(default_factory=dict)
-    changes: list[Change] = field(default_factory=list)
-    notifications: list[Notification] = field(default_factory=list)
-    is_closing: bool = False
-
-
-Committed = Literal["done", "stale", "gone"]
-
-
-class AlertBook(Protocol):
-    """The alerts: states by worker and rule, open episodes, the last resolved ones."""
-
-    @abstractmethod
-    async def read(self, worker_id: str) -> WorkerAlerts:
-        """Return a worker's alerts; without any, an empty set that can be committed on."""
-
-    @abstractmethod
-    async def commit(self, step: AlertStep) -> Committed:
-        """Store a step with its events and messages, whole or not at all.
-
-        ``stale``: somebody else was faster; read again. ``gone``: the worker is, and only a closing step is taken.
-        """
-
-    @abstractmethod
-    async def open(self) -> list[AlertRecord]:
-        """Return the episodes that are pending, firing or recovering, the oldest first."""
-
-    @abstractmethod
-    async def resolved(self, limit: int) -> list[AlertRecord]:
-        """Return the last resolved episodes, newest first."""
-
-
-@dataclass(frozen=True)
-class Sending:
-    """A leased message: ``lane`` and ``token`` are its lease, ``tries`` counts this one."""
-
-    lane: str
-    token: str
-    tries: int
-    channel: str
-    notification: Notification
-
-
-class Outbox(Protocol):
-    """Messages that are to be sent, in order within a lane: one rule, one worker, one channel."""
-
-    @abstractmethod
-    async def take(self, limit: int, lease_s: float) -> list[Sending]:
-        """Lease the next message of each lane that is due; no other instance gets it before the lease ends."""
-
-    @abstractmethod
-    async def done(self, sending: Sending) -> bool:
-        """Take a message out; False when its lease was no longer this one."""
-
-    @abstractmethod
-    async def again(self, sending: Sending, delay_s: float) -> bool:
-        """Try a message again later; False when its lease was no longer this one."""
-
-    @abstractmethod
-    async def waiting(self) -> int:
-        """Return how many lanes have something to send."""

@@ -1,6 +1,6 @@
 """The outbox in Redis: a list of messages a lane, and a lease on the lane while its first message is being sent."""
 
-from application.monitoring.stores import Outbox, Sending
+from application.monitoring.outbox import Outbox, Sending
 from domain.monitoring.notification import Notification
 from infrastructure.monitoring.scripts import MonitoringScripts
 from infrastructure.redis.connection import store_errors

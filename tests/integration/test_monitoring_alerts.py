@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from application.monitoring.stores import AlertStep
+from application.monitoring.alert_book import AlertStep
 from application.monitoring.views import MonitoringRequest
 from domain.events.event import Event
 from domain.monitoring.alert import AlertState

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from application.monitoring.alert_book import AlertStep
 from application.monitoring.sender import NotificationSender, retry_delay_s
-from application.monitoring.stores import AlertStep
 from domain.errors import StoreUnavailable
 from domain.monitoring.notification import Notification
 from infrastructure.monitoring.log_channel import LogChannel

@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from application.monitoring.stores import AlertBook
+from application.monitoring.alert_book import AlertBook
 from application.monitoring.views import AlertPage
 from domain.monitoring.errors import InvalidQuery
 from domain.monitoring.record import RecordState

@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Sequence
 
+from application.monitoring.alert_book import AlertBook, WorkerAlerts
 from application.monitoring.evaluation import Evaluation
 from application.monitoring.rhythm import Rhythms
-from application.monitoring.stores import AlertBook, Samples, Silence, WorkerAlerts, Workers
+from application.monitoring.stores import Samples, Silence, Workers
 from domain.monitoring.errors import AlertsChangedMeanwhile
 from domain.monitoring.observation import Closing, Reading, Tick
 from domain.monitoring.record import former_rule

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from application.monitoring.stores import AlertStep, WorkerAlerts
+from application.monitoring.alert_book import AlertStep, WorkerAlerts
 from domain.monitoring.alert import AlertState, step
 from domain.monitoring.notification import Notification
 from domain.monitoring.observation import Closing, Observation, Tick

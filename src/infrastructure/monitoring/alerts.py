@@ -4,7 +4,7 @@ import json
 from collections.abc import Awaitable
 from typing import cast
 
-from application.monitoring.stores import AlertBook, AlertStep, Committed, WorkerAlerts
+from application.monitoring.alert_book import AlertBook, AlertStep, Committed, WorkerAlerts
 from domain.monitoring.alert import AlertState
 from domain.monitoring.record import AlertRecord
 from infrastructure.monitoring.scripts import MonitoringScripts

@@ -50,11 +50,12 @@ def of_change(
     if "parked" in event:
         return None
     old = before.definition if isinstance(before, Stored) else None
+    is_whole = before is None or after is None
     return Deed(
         topic,
         schedule_id,
-        before=None if before is None else _shown(old, before.state if isinstance(before, Stored) else None),
-        after=None if after is None else _shown(definition or old, after),
+        before=None if before is None else _shown(old, before.state if isinstance(before, Stored) else None, is_whole),
+        after=None if after is None else _shown(definition or old, after, is_whole),
         by=event.get("by"),
         reason=event.get("reason") or "",
     )
@@ -66,8 +67,13 @@ def of_one_shot(wanted: ScheduledTaskDescriptor) -> Deed:
     return Deed("job.scheduled", wanted.id, after=after, of_job=True)
 
 
-def _shown(definition: RecurrentTaskDescriptor | None, state: ScheduleState | None) -> Facts:
-    facts = {} if definition is None else definition.model_dump(mode="json", exclude={"id", "type"}, exclude_none=True)
+def _shown(definition: RecurrentTaskDescriptor | None, state: ScheduleState | None, is_whole: bool) -> Facts:
+    """Return what people say of a schedule. One that came or went whole is told without what nobody chose."""
+    facts: dict[str, Any] = {}
+    if definition is not None:
+        facts = definition.model_dump(
+            mode="json", exclude={"id", "type"}, exclude_none=not is_whole, exclude_defaults=is_whole
+        )
     if state is not None and state.paused is not None:
         facts["paused"] = {"by": state.paused.by, "reason": state.paused.reason}
     if state is not None and state.parked is not None:

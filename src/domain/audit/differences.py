@@ -13,6 +13,9 @@ LONGEST_VALUE = 300
 MOST_FIELDS = 40
 DEEPEST = 8
 NAMES_REMEMBERED = 1000
+MOST_PLAIN = 10**18
+"""A number below it is never too long to be shown."""
+ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 SHORTEST_SECRET = len("a://b@")
 
 SECRET_WORDS = (
@@ -42,10 +45,10 @@ class Differences:
         """
         old, new = _flat(before or {}), _flat(after or {})
         names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-        found: dict[str, dict[str, Any]] = {}
-        for name in names[:MOST_FIELDS]:
-            sides = {"before": old.get(name), "after": new.get(name)}
-            found[_cut(name)] = {side: self.shown(name, value) for side, value in sides.items()}
+        found: dict[str, dict[str, Any]] = {
+            _cut(name): {"before": self.shown(name, old.get(name)), "after": self.shown(name, new.get(name))}
+            for name in names[:MOST_FIELDS]
+        }
         if len(names) > MOST_FIELDS:
             found["…"] = {"before": None, "after": f"{len(names) - MOST_FIELDS} more fields differ"}
         return found
@@ -57,7 +60,9 @@ class Differences:
         if (self._is_secret if len(name) <= LONGEST_VALUE else self._has_secret_part)(name):
             return HIDDEN
         cleaned = self.without_secrets(value)
-        text = cleaned if isinstance(cleaned, str) else json.dumps(cleaned, ensure_ascii=False, default=str)
+        if isinstance(cleaned, bool | float) or (isinstance(cleaned, int) and abs(cleaned) < MOST_PLAIN):
+            return cleaned
+        text = cleaned if isinstance(cleaned, str) else ENCODER.encode(cleaned)
         return cleaned if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}… ({len(text)} characters)"
 
     def without_secrets(self, value: Any) -> Any:

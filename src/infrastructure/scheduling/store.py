@@ -18,6 +18,7 @@ from infrastructure.runs.notes import call_of
 from infrastructure.runs.records import fired_at, lines_of
 from infrastructure.runs.scripts import Retention, source
 
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 FIRST_PAGE, PAGE = 100, 500
 """How many schedules are read at once: few at first, as most who list want one page; more for who filters."""
 
@@ -172,7 +173,7 @@ def _withdrawn_event(change: Change) -> str:
 
 def dump_definition(definition: RecurrentTaskDescriptor) -> str:
     """Return the canonical JSON of a definition: equal definitions have equal texts."""
-    return json.dumps(definition.model_dump(mode="json", exclude_none=True), sort_keys=True, separators=(",", ":"))
+    return CANONICAL.encode(definition.model_dump(mode="json", exclude_none=True))
 
 
 def read(schedule_id: str, state: str, definition: str | None) -> Stored:

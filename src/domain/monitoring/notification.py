@@ -37,6 +37,12 @@ class Notification(BaseModel):
     at: datetime
     fired_at: datetime
     reason: str
+    provider: str = ""
+    region: str = ""
+    labels: dict[str, str] = {}
+    """Of the worker, for routes and groups."""
+    not_before: datetime | None = None
+    """It does not go out before; what comes after it in its group waits behind it."""
 
     @property
     def key(self) -> str:

@@ -110,6 +110,20 @@ async def test_one_that_is_loading_is_said_to_be() -> None:
         assert isinstance(await refusal(url), errors.StoreLoading)
 
 
+@pytest.mark.parametrize("how", ["unix", "tcp"])
+async def test_one_without_room(external: Callable[..., ExternalServer], how: str) -> None:
+    """It hangs up before it is asked: over a unix socket the first command is never sent, and nothing read by it."""
+    port = free_port()
+    server = external(port=port)
+    with server.admin() as admin:
+        await asyncio.to_thread(admin.config_set, "maxclients", 1)
+        for _ in range(3):  # TCP loses the server's words now and then
+            error = await refusal(server.url if how == "unix" else f"redis://127.0.0.1:{port}")
+            assert isinstance(error, errors.StoreTakesNoMore)
+            assert "Raise its setting maxclients" in str(error)
+        await asyncio.to_thread(admin.config_set, "maxclients", 1000)
+
+
 async def test_one_that_asks_for_a_password(valkey: EmbeddedValkey) -> None:
     error = await refusal(f"unix://{valkey.socket_path}?db=0")
     assert isinstance(error, errors.StorePasswordRequired)

@@ -17,6 +17,9 @@ from infrastructure.redis.words import error_code, said_by
 UNASKED_AUTH = "without any password configured"
 NO_ROOM = "max number of clients reached"
 PROBE_S = 1.0
+LISTENING_S = 0.5
+"""A server without room speaks and hangs up at once, when it gets to a client."""
+LONGEST_REFUSAL = 1024
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,21 @@ class Diagnosis:
             return denial(self.url, self.prefix, confirms=self.confirms, why=said)
         strange = "Bad response" in said  # to the first PING
         if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError) and not strange:
+            if await self._has_no_room():
+                return errors.StoreTakesNoMore(address=address)
             mistake = await self._mistaken(self.server)
             return mistake or errors.StoreUnreachable(address=address, why=said)
         return errors.NotARedis(address=address, why=said)
+
+    async def _has_no_room(self) -> bool:
+        """Look whether the server turns away whoever comes.
+
+        It says so and hangs up before it is asked. A client whose first command is on its way by then does not hear it:
+        never over a unix socket, where that command fails first, and not always over TCP.
+        """
+        if self.tls is not None or (self.server is None and not self.url.path):
+            return False
+        return NO_ROOM in await _first_words(self.server or self.url.path)
 
     async def _mistaken(self, host: Host | None) -> errors.StoreError | None:
         """Look whether the server speaks TLS and we do not, the other way round, or whether it refuses who we are.
@@ -91,6 +106,21 @@ def _chain(error: BaseException | None) -> "list[BaseException]":
         found.append(error)
         error = error.__cause__ or error.__context__
     return found
+
+
+async def _first_words(place: Host | str) -> str:
+    """Return what a server says to a client that says nothing, at a unix path or a TCP address: mostly nothing."""
+    said = b""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(LISTENING_S):
+            opened = asyncio.open_unix_connection(place) if isinstance(place, str) else asyncio.open_connection(*place)
+            reader, writer = await opened
+            try:
+                while len(said) < LONGEST_REFUSAL and (part := await reader.read(LONGEST_REFUSAL)):
+                    said += part
+            finally:
+                writer.transport.abort()
+    return said.decode(errors="replace")
 
 
 async def _answers_plainly(host: Host) -> bool:

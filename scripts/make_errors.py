@@ -62,6 +62,7 @@ GROUPS = (
             "infrastructure.program",
             "infrastructure.process",
             "infrastructure.user_containers",
+            "infrastructure.monitoring.user_providers",
             "infrastructure.telemetry.program_telemetry",
             "infrastructure.web.server",
             "infrastructure.web.metrics_server",

@@ -40,6 +40,8 @@ class RootContainer(containers.DeclarativeContainer):
     """Schedules with connections of its own: for threads while no loop of the program runs."""
     registry = providers.Dependency(instance_of=JobRegistry)
     injector: providers.Dependency[Any] = providers.Dependency()
+    user_providers = providers.Dependency(instance_of=tuple, default=())
+    """What measures workers beside the program's own providers."""
     observer = providers.Dependency(instance_of=RunObserver)
     trace = providers.Dependency(instance_of=SchedulingTrace)
 
@@ -72,5 +74,6 @@ class RootContainer(containers.DeclarativeContainer):
         tasks=scheduling.bus,
         task_scheduler=scheduling.scheduler,
         schedules=scheduling.schedules,
+        user_providers=user_providers,
         write_down=audit.writer,
     )

@@ -17,6 +17,7 @@ from domain.scheduling.errors import NotStarted
 from infrastructure.components import Components
 from infrastructure.container import OWN_JOB_MODULES, RootContainer
 from infrastructure.key_types import KEY_TYPES
+from infrastructure.monitoring.user_providers import UserProvider, check_providers, load_providers
 from infrastructure.process import explain, is_forked, new_instance_id, refuse_fork
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
@@ -62,6 +63,7 @@ class Program:
         self.telemetry = ProgramTelemetry(settings)
         self._metrics: ProgramMetrics | None = None
         self.registry = JobRegistry.from_modules((*OWN_JOB_MODULES, *settings.background_jobs.modules))
+        self._providers = load_providers(settings.monitoring.providers)
         own = load_containers(settings.background_jobs.containers)
         self._user_containers = [*own, *given_containers(containers)]
         self._bindings = Bindings(self._user_containers)
@@ -218,6 +220,8 @@ class Program:
         )
         injector = ContainerInjector(self._user_containers, self._resources.all, container)
         container.injector.override(providers.Object(injector))
+        theirs = tuple(UserProvider(found, injector) for found in self._providers)
+        container.user_providers.override(providers.Object(theirs))
         return container
 
     def _inject(self, container: RootContainer) -> None:
@@ -227,6 +231,7 @@ class Program:
         self._bindings.bind({**ours, EventBus: container.monitoring.bus})
         if self.executes:
             container.injector().check(self.registry.definitions.values())
+            check_providers(self._providers, container.injector())
 
     def _services(self) -> list[HostedService]:
         container = self.container

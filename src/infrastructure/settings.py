@@ -156,6 +156,7 @@ class MonitoringSettings(Section):
     interval_s: Annotated[Seconds, Field(ge=0.1)] = 5.0
     local_worker: bool = True
     samples_kept_h: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=744, allow_inf_nan=False)] = 24.0
+    providers: tuple[ObjectName, ...] = ()
 
 
 class AlertsSettings(Section):

@@ -4,6 +4,8 @@ A block that is not named here is run by ``Reader`` in ``reader.py``, in the ord
 """
 
 ELSEWHERE = {
+    ("docs/how-to/add-a-provider.md", "python"): "tests/integration/test_provider_of_ones_own.py",
+    ("docs/how-to/add-a-provider.md", "toml"): "tests/integration/test_provider_of_ones_own.py",
     ("docs/how-to/embed.md", "python"): "tests/examples/test_embed_document.py",
     ("docs/how-to/embed.md", "toml"): "tests/examples/test_embed_document.py",
     ("docs/how-to/embed.md", "sh"): "tests/examples/test_embed_document.py",

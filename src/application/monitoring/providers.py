@@ -14,6 +14,8 @@ class MetricsProvider(Protocol):
     """One way to measure workers; its ``name`` is what a worker's ``provider`` says."""
 
     name: str
+    default_interval_s: float | None = None
+    """How often a worker is looked at when nobody says; None: as ``monitoring.interval_s`` does."""
 
     @abstractmethod
     async def collect(self, worker: Worker, now: datetime) -> MetricSample:
@@ -27,6 +29,14 @@ class MetricsProvider(Protocol):
     def check(self, worker: Worker) -> None:
         """Refuse with ``InvalidWorker`` a worker that this provider could never measure."""
 
+    def batch_of(self, worker: Worker) -> str | None:
+        """Name what workers have in common that can be asked for in one call (an account and region); None: nothing.
+
+        Workers of one batch with the same interval are looked at in the same moment. It must always say the same of a
+        worker that did not change.
+        """
+        return None
+
 
 class MetricsProviders:
     """The providers of this program, by name."""
@@ -38,6 +48,10 @@ class MetricsProviders:
     def names(self) -> list[str]:
         """Return what is supported."""
         return sorted(self._providers)
+
+    def find(self, name: str) -> MetricsProvider | None:
+        """Return a provider, or None: a worker may outlive the provider that it was registered for."""
+        return self._providers.get(name)
 
     def get(self, name: str) -> MetricsProvider:
         """Return a provider; raise ``ProviderNotSupported``, naming those that are."""

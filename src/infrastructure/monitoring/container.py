@@ -8,7 +8,7 @@ from application.events.bus import EventBus
 from application.monitoring.alert_list import AlertList
 from application.monitoring.alerting import AlertEngine
 from application.monitoring.handler import WorkerNotificationHandler
-from application.monitoring.providers import MetricsProviders
+from application.monitoring.providers import MetricsProvider, MetricsProviders
 from application.monitoring.registry import WorkerRegistry
 from application.monitoring.rhythm import Rhythms
 from application.monitoring.scheduler import WorkerMonitoringScheduler
@@ -39,9 +39,9 @@ def event_bus(bus: RedisEventBus) -> EventBus:
     return bus
 
 
-def metrics_providers(local: LocalProvider) -> MetricsProviders:
-    """Return who can measure workers."""
-    return MetricsProviders([local])
+def metrics_providers(local: LocalProvider, others: tuple[MetricsProvider, ...]) -> MetricsProviders:
+    """Return who can measure workers: the program's own providers, and those of the settings."""
+    return MetricsProviders([local, *others])
 
 
 def alert_engine(
@@ -75,6 +75,7 @@ class MonitoringContainer(containers.DeclarativeContainer):
     tasks = providers.Dependency(instance_of=BackgroundTasksBus)
     task_scheduler = providers.Dependency(instance_of=BackgroundTaskScheduler)
     schedules = providers.Dependency(instance_of=RedisJobStore)
+    user_providers = providers.Dependency(instance_of=tuple, default=())
     write_down: providers.Dependency[Any] = providers.Dependency(default=providers.Object(unwritten))
     """Makes the note of what somebody asks for."""
 
@@ -87,7 +88,7 @@ class MonitoringContainer(containers.DeclarativeContainer):
     bus = providers.Singleton(event_bus, events)
 
     local_provider = providers.Singleton(LocalProvider)
-    metrics_providers = providers.Singleton(metrics_providers, local_provider)
+    metrics_providers = providers.Singleton(metrics_providers, local_provider, user_providers)
     rhythms = providers.Singleton(Rhythms, schedules)
     alert_engine = providers.Singleton(alert_engine, workers, samples, book, rhythms, alert_settings)
     log_channel = providers.Singleton(LogChannel)

@@ -70,6 +70,22 @@ class ContainerInjector:
             return self._entered(definition, plan)
         return nullcontext({field: _made(definition, field, provider) for field, provider in plan.fields})
 
+    def check_lasting(self, definition: JobDefinition) -> None:
+        """Raise for what ``give`` could not give."""
+        self._lasting(definition)
+
+    def give(self, definition: JobDefinition) -> dict[str, Any]:
+        """Return the dependencies of what lives as long as the program, which no run is the owner of."""
+        plan = self._lasting(definition)
+        return {field: _made(definition, field, provider) for field, provider in plan.fields}
+
+    def _lasting(self, definition: JobDefinition) -> Plan:
+        plan = self._plan(definition)
+        if plan.per_run:
+            why = f"it lives as long as the program, and needs {self._name(plan.per_run[0])}, which lives for one run"
+            raise JobDefinitionError(job=definition.name, why=why)
+        return plan
+
     @asynccontextmanager
     async def _entered(self, definition: JobDefinition, plan: Plan) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:

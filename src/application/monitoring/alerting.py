@@ -55,7 +55,7 @@ class AlertEngine:
                 return evaluated
             evaluation = Evaluation(alerts, worker.name, self._rules_for(worker), await self._known_rules(alerts))
             for sample in samples:
-                evaluation.observe(Reading(sample, rhythm.interval_s))
+                evaluation.observe(Reading(sample, sample.apart_s(rhythm.interval_s)))
             verdict = await self._book.commit(evaluation.step(samples[-1].time_ms))
             if verdict == "gone":
                 return evaluated

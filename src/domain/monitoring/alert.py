@@ -137,7 +137,7 @@ def _judge_silence(state: AlertState, seen: Reading | Tick, rule: AlertRule) -> 
     """Judge how long nothing was heard. A sample ends a silence, unless it was old when it came."""
     limit = timedelta(seconds=rule.silence_s(seen.interval_s))
     if isinstance(seen, Reading):
-        is_old = state.ticked_at is not None and state.ticked_at - seen.at >= limit
+        is_old = state.ticked_at is not None and state.ticked_at - seen.sample.collected_at >= limit
         return UNDECIDED if is_old else Judgement(Verdict.CALM, 0.0)
     silence = seen.at - max(seen.quiet_since, state.heard_at or seen.quiet_since)
     return Judgement(Verdict.BREACH, silence.total_seconds()) if silence >= limit else UNDECIDED

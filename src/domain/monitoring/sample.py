@@ -56,12 +56,14 @@ class CheckStatus(StrEnum):
 
 
 class StatusChecks(BaseModel):
-    """The provider's checks of the hardware below a worker, and of the worker itself."""
+    """The provider's checks of the hardware below a worker, of the worker itself, and of the disks attached to it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     system: CheckStatus | None = None
     instance: CheckStatus | None = None
+    attached_ebs: CheckStatus | None = CheckStatus.NOT_APPLICABLE
+    """Left out where it does not apply."""
 
 
 class Metrics(BaseModel):
@@ -85,12 +87,14 @@ class Metrics(BaseModel):
 
 METRICS = tuple(Metrics.model_fields)
 FRACTIONS = frozenset({"cpu_utilization", "memory_utilization", "filesystems"})
+CHECKS = tuple(StatusChecks.model_fields)
 
 
 class MetricSample(BaseModel):
     """One look at a worker; its JSON is the payload of ``worker.metrics.collected``.
 
-    ``observed_at`` is the moment that the values are of, ``collected_at`` when they were all there. Whatever is null
+    ``observed_at`` is the moment that the values are of, ``collected_at`` when they were all there. Where a provider
+    has values only for whole periods, ``period_s`` is how long one is and ``observed_at`` its end. Whatever is null
     has a reason in ``missing`` under its name (``cpu_utilization``, ``status_checks.system``, ``region``; a mount
     point that did not answer: ``filesystems./data``). ``sources`` names where a value is from, if not the provider's
     usual one.
@@ -109,6 +113,7 @@ class MetricSample(BaseModel):
     metrics: Metrics = Metrics()
     missing: dict[str, str] = {}
     sources: dict[str, str] = {}
+    period_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
 
     @model_validator(mode="after")
     def _every_null_has_a_reason(self) -> "MetricSample":
@@ -122,10 +127,14 @@ class MetricSample(BaseModel):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_empty_sources(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_what_does_not_apply(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         found: dict[str, Any] = handler(self)
         if not self.sources:
             found.pop("sources", None)
+        if self.period_s is None:
+            found.pop("period_s", None)
+        if self.status_checks.attached_ebs is CheckStatus.NOT_APPLICABLE and "status_checks" in found:
+            found["status_checks"].pop("attached_ebs", None)
         return found
 
     @property
@@ -133,11 +142,20 @@ class MetricSample(BaseModel):
         """Milliseconds since the epoch at which it was observed: its id in the store."""
         return round(self.observed_at.timestamp() * 1000)
 
+    @property
+    def heard_until_ms(self) -> int:
+        """Milliseconds since the epoch from which on silence counts: before, no newer value could be had."""
+        if self.period_s is None:
+            return self.time_ms
+        return round((self.collected_at.timestamp() + self.period_s) * 1000)
+
+    def apart_s(self, interval_s: float) -> float:
+        """Return how far apart samples are when the worker is looked at every ``interval_s`` seconds."""
+        return max(interval_s, self.period_s or 0.0)
+
     def _nulls(self) -> set[str]:
         nulls = {name for name in METRICS if getattr(self.metrics, name) is None}
-        nulls |= {
-            f"status_checks.{name}" for name in ("system", "instance") if getattr(self.status_checks, name) is None
-        }
+        nulls |= {f"status_checks.{name}" for name in CHECKS if getattr(self.status_checks, name) is None}
         return nulls | ({"region"} if self.region is None else set())
 
     def _is_mount(self, field: str) -> bool:

@@ -58,8 +58,9 @@ is a way back from shutting down, or out of terminated."""
 class Worker(BaseModel):
     """One watched machine.
 
-    ``provider`` says who measures it; ``region`` and ``instance_id`` are the provider's words for it. ``labels`` are
-    for people and for the selectors of alert rules. Changed by making another: ``change`` and ``observe`` return it.
+    ``provider`` says who measures it; ``region`` and ``instance_id`` are the provider's words for it, ``account`` is
+    the name of one of its accounts in the settings. ``labels`` are for people and for the selectors of alert rules.
+    Changed by making another: ``change`` and ``observe`` return it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +68,7 @@ class Worker(BaseModel):
     id: WorkerId
     name: WorkerName
     provider: ProviderName
+    account: ProviderId | None = None
     region: ProviderId | None = None
     instance_id: ProviderId | None = None
     labels: Labels = {}
@@ -108,6 +110,7 @@ class WorkerRequest(BaseModel):
     id: WorkerId | None = None
     name: WorkerName
     provider: ProviderName
+    account: ProviderId | None = None
     region: ProviderId | None = None
     instance_id: ProviderId | None = None
     labels: Labels = {}
@@ -119,6 +122,7 @@ class WorkerPatch(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: WorkerName | None = None
+    account: ProviderId | None = None
     region: ProviderId | None = None
     instance_id: ProviderId | None = None
     labels: dict[LabelName, LabelValue | None] | None = None

@@ -32,13 +32,13 @@ FIELDS: dict[str, tuple[str, int]] = {
 }
 """Metric → the field's name in an entry, and what its value is multiplied by."""
 
-SELDOM = ("worker_name", "provider", "region", "status", "status_checks", "missing", "sources")
+SELDOM = ("worker_name", "provider", "region", "status", "status_checks", "missing", "sources", "period_s")
 
 
 def shape_of(sample: MetricSample) -> str:
     """Return what seldom changes, always in the same words."""
     whole = sample.model_dump(mode="json")
-    shape = {name: whole.get(name) for name in SELDOM}
+    shape = {name: whole.get(name) for name in SELDOM if name in whole or name == "sources"}
     shape["memory_limit_bytes"] = sample.metrics.memory_limit_bytes
     mounts = sample.metrics.filesystems
     shape["mounts"] = None if mounts is None else sorted(mounts)

@@ -24,7 +24,7 @@ class RedisSamples(Samples):
     async def append(self, sample: MetricSample, correlation_id: str | None = None) -> Appended:
         """Store and tell a sample."""
         told = [sample.model_dump_json(), correlation_id or ""]
-        args = [sample.worker_id, sample.time_ms, shape_of(sample), *told, *pack(sample)]
+        args = [sample.worker_id, sample.time_ms, shape_of(sample), *told, sample.heard_until_ms, *pack(sample)]
         verdict: Appended = await self._scripts.run("append_sample", args)
         return verdict
 

@@ -104,3 +104,26 @@ def test_a_naive_time_is_refused() -> None:
 def test_a_source_is_told_where_it_is_not_the_usual_one() -> None:
     facts = {**sample(START).model_dump(), "sources": {"cpu_utilization": "cgroup"}}
     assert MetricSample.model_validate(facts).model_dump()["sources"] == {"cpu_utilization": "cgroup"}
+
+
+def test_checks_of_disks_are_left_out_where_they_do_not_apply_and_need_a_reason_when_null() -> None:
+    facts = sample(START).model_dump()
+    assert "attached_ebs" not in facts["status_checks"]
+    assert MetricSample.model_validate(facts).status_checks.attached_ebs == "not_applicable"
+    facts["status_checks"]["attached_ebs"] = "impaired"
+    assert MetricSample.model_validate(facts).model_dump()["status_checks"]["attached_ebs"] == "impaired"
+    facts["status_checks"]["attached_ebs"] = None
+    with pytest.raises(ValidationError, match=r"null without a reason in 'missing': status_checks\.attached_ebs"):
+        MetricSample.model_validate(facts)
+
+
+def test_silence_counts_from_when_a_newer_value_could_be_had() -> None:
+    look = sample(START)
+    assert look.heard_until_ms == look.time_ms
+    assert look.apart_s(5.0) == 5.0
+    late = START + timedelta(seconds=130)
+    of_a_period = look.model_copy(update={"period_s": 300.0, "collected_at": late})
+    assert of_a_period.heard_until_ms == look.time_ms + 430_000
+    assert (of_a_period.apart_s(5.0), of_a_period.apart_s(600.0)) == (300.0, 600.0)
+    assert of_a_period.model_dump()["period_s"] == 300.0
+    assert "period_s" not in look.model_dump()

@@ -102,4 +102,7 @@ class Components:
             return Finding(HealthStatus.DEGRADED, detail, facts)
         if condition.ticked_s_ago is not None and condition.ticked_s_ago > TICK_LATE_S:
             return Finding(HealthStatus.DOWN, f"its last pass was {condition.ticked_s_ago:.0f} s ago", facts)
+        if condition.clock_behind_s:
+            detail = f"the store's clock was put back: for {condition.clock_behind_s:.0f} s more schedules may not fire"
+            return Finding(HealthStatus.DEGRADED, detail, facts)
         return Finding(facts=facts)

@@ -40,6 +40,8 @@ class EngineCondition:
     """What blocks the event loop now, seen from the renewal thread."""
     was_blocked: Blockage | None = None
     """What blocked it last."""
+    clock_behind_s: float = 0.0
+    """For how long the store's clock, which was put back, still shows times that it has shown before."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,7 @@ class Engine:
             abandoned_bodies=self.runner.abandoned,
             blocked=self._renewal.watch.now,
             was_blocked=self._renewal.watch.last,
+            clock_behind_s=self._tick.clock.behind_s,
         )
 
     def figures(self) -> EngineFigures | None:

@@ -21,6 +21,7 @@ from infrastructure.redis.connection import COMMAND_TIMEOUT_S, RedisStore, store
 from infrastructure.runs.records import join_spec
 from infrastructure.runs.scripts import Retention, source
 from infrastructure.scheduling.batch import Batch
+from infrastructure.scheduling.clock_watch import ClockWatch
 from infrastructure.scheduling.prepared import Prepared, prepare
 
 log = logging.getLogger(__name__)
@@ -85,8 +86,7 @@ class Tick:
         )
         self._cache: dict[str, Prepared] = {}
         self._down = self._strange = False
-        self._ahead_ms: int | None = None
-        """By how much the store's clock is ahead of our monotonic one, at most."""
+        self.clock = ClockWatch()
         self._unsure_since: int | None = None
         self._next_claim = 0.0
         self.runs_expected = True
@@ -134,8 +134,8 @@ class Tick:
 
     def _doubt(self, began: float) -> None:
         """Remember since when (ms of the store's clock) claims may have been made that nobody here has heard of."""
-        if self._unsure_since is None and self._ahead_ms is not None:
-            self._unsure_since = round(began * 1000) + self._ahead_ms - UNSURE_MS
+        if self._unsure_since is None and self.clock.ahead_ms is not None:
+            self._unsure_since = round(began * 1000) + self.clock.ahead_ms - UNSURE_MS
 
     def _reclaim_runs(self) -> float:
         """Give back what was claimed by a call that got no answer; else it would wait for the end of its lease."""
@@ -159,7 +159,7 @@ class Tick:
             [self._in_time(min(self._pace.lease_ms, LONGEST_HIDE_MS)), self._pace.batch, *self._registry.lanes],
         )
         now = int(now_text)
-        self._ahead_ms = now - round(asked * 1000)
+        self.clock.heard(now, asked)
         if not taken:
             return (int(next_look) - now) / 1000 if next_look else LONGEST_WAIT_S
         self.taken += len(taken)
@@ -272,10 +272,10 @@ class Tick:
 
     def _in_time(self, ms: int) -> str:
         """Return a duration, and until when (ms of the store's clock) this process waits for an answer."""
-        if self._ahead_ms is None:
+        if self.clock.ahead_ms is None:
             return str(ms)
         patience_ms = round(COMMAND_TIMEOUT_S * 1000)
-        return f"{ms}@{round(time.monotonic() * 1000) + self._ahead_ms + patience_ms}"
+        return f"{ms}@{round(time.monotonic() * 1000) + self.clock.ahead_ms + patience_ms}"
 
     def _call(self, script: Any, args: list[Any]) -> Any:
         return script(keys=[self._prefix], args=[self._instance, *args], client=self._client)

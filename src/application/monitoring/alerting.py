@@ -125,7 +125,7 @@ class AlertEngine:
         raise AlertsChangedMeanwhile(worker_id=worker_id, tries=TRIES)
 
     def _rules_for(self, worker: Worker) -> list[AlertRule]:
-        return [rule for rule in self.rules if worker.is_selected_by(rule.labels)]
+        return [rule for rule in self.rules if rule.selects(worker)]
 
     async def _known_rules(self, alerts: WorkerAlerts) -> dict[str, AlertRule]:
         """Return all rules by id; those that are no longer there but have states as far as their open records tell."""

@@ -1,23 +1,51 @@
-"""The alert rule: which value of which workers is wrong, from when on, and when it is well again."""
+"""The alert rule: what of which workers is wrong, from when on, how bad it is, and when it is well again."""
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from domain.monitoring.errors import InvalidRules
-from domain.monitoring.sample import FRACTIONS, METRICS
-from domain.monitoring.worker import Labels
+from domain.monitoring.rule_checks import problems_of
+from domain.monitoring.sample import FRACTIONS
+from domain.monitoring.selector import Selector, has_all, has_any
+from domain.monitoring.severity import Severity as Severity
+from domain.monitoring.severity import rank
+from domain.monitoring.worker import Worker, WorkerStatus
+from domain.runs.payload import describe
 
 NO_DATA = "no_data"
+STATUS = "status"
+PROVIDER_DOWN = "provider_down"
 WEEK_S = 7 * 86_400.0
 
 RuleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}$")]
 Seconds = Annotated[float, Field(ge=0, le=WEEK_S, allow_inf_nan=False)]
 Level = Annotated[float, Field(allow_inf_nan=False)]
 Comparison = Literal[">", ">=", "<", "<="]
-Severity = Literal["info", "warning", "critical"]
+Kind = Literal["metric", "status", "no_data", "provider_down"]
+
+
+class Escalation(BaseModel):
+    """Make an alert that fires worse: when its value passes ``fire``, or ``after_s`` seconds after it fired.
+
+    With both, whatever comes first. What became worse stays so until the episode ends.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    severity: Severity
+    fire: Level | None = None
+    after_s: Annotated[Seconds, Field(gt=0)] | None = None
 
 
 class AlertRule(BaseModel):
@@ -29,8 +57,13 @@ class AlertRule(BaseModel):
     is a name from ``worker.metrics.collected``; ``filesystems`` is the worst mount point, ``filesystems./data`` that
     one.
 
-    A ``no_data`` rule fires when nothing was heard for ``silent_intervals`` collection intervals, at least
-    ``silent_min_s`` seconds. ``labels`` selects the workers that have them all.
+    A ``status`` rule breaches while the worker has one of ``statuses``, or one of its ``checks`` is impaired; a look
+    that failed counts as status ``unreachable``. A ``no_data`` rule fires when nothing was heard for
+    ``silent_intervals`` collection intervals, at least ``silent_min_s`` seconds. A ``provider_down`` rule is about a
+    provider's region: it breaches while no worker of it can be looked at, and ``min_workers`` or more fail.
+
+    ``labels`` selects the workers that have them all, ``except_labels`` leaves out those that have one of them.
+    ``repeat_s`` tells it again as long as it fires, ``escalate`` makes it worse, ``message`` says it in own words.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,16 +76,37 @@ class AlertRule(BaseModel):
     for_s: Seconds = 0.0
     keep_firing_for_s: Seconds = 0.0
     severity: Severity = "warning"
-    labels: Labels = {}
+    escalate: Annotated[tuple[Escalation, ...], Field(max_length=2)] = ()
+    repeat_s: Annotated[Seconds, Field(ge=1)] | None = None
+    labels: Selector = {}
+    except_labels: Selector = {}
+    message: str | None = None
+    statuses: tuple[WorkerStatus, ...] = ()
+    checks: tuple[str, ...] = ()
     silent_intervals: Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False)] = 3.0
     silent_min_s: Seconds = 30.0
+    min_workers: Annotated[int, Field(ge=1, le=10_000)] = 2
 
-    @model_validator(mode="after")
-    def _whole(self) -> "AlertRule":
-        problems = self._no_data_problems() if self.is_no_data else self._metric_problems()
+    @model_validator(mode="wrap")
+    @classmethod
+    def _whole(cls, given: Any, handler: ModelWrapValidatorHandler["AlertRule"]) -> "AlertRule":
+        """Name all that is wrong at once: also what does not go together, beside a field that is wrong by itself."""
+        try:
+            rule = handler(given)
+        except ValidationError as error:
+            more = _problems_beside(error, given)
+            if not more:
+                raise
+            raise ValueError("; ".join([describe(error), *more])) from None
+        problems = problems_of(rule) if isinstance(given, dict) else []
         if problems:
             raise ValueError("; ".join(problems))
-        return self
+        return rule
+
+    @property
+    def kind(self) -> Kind:
+        """Return what it watches: a value, a status, silence, or a provider."""
+        return self.metric if self.metric in (NO_DATA, STATUS, PROVIDER_DOWN) else "metric"  # type: ignore[return-value]
 
     @property
     def is_no_data(self) -> bool:
@@ -92,36 +146,22 @@ class AlertRule(BaseModel):
         """Return after how many seconds without a sample a ``no_data`` rule fires."""
         return max(self.silent_min_s, self.silent_intervals * interval_s)
 
-    def _metric_problems(self) -> list[str]:
-        problems = self._name_problems()
-        if self.fire is None:
-            return [*problems, "fire: a rule for a metric needs the level at which it fires"]
-        problems += _level_problems(self.comparison, self.fire, self.fire if self.clear is None else self.clear)
-        if self.is_fraction:
-            problems += [
-                f"{name}: {level:g} is not between 0 and 1; utilisation is a fraction (90 % is 0.9)"
-                for name, level in (("fire", self.fire), ("clear", self.clear))
-                if level is not None and not 0 <= level <= 1
-            ]
-        return problems + self._given_in_vain({"silent_intervals", "silent_min_s"}, "only a no_data rule has it")
+    def selects(self, worker: Worker) -> bool:
+        """Tell whether it is about this worker; a ``provider_down`` rule is about none."""
+        return (
+            self.kind != PROVIDER_DOWN
+            and has_all(worker.labels, self.labels)
+            and not has_any(worker.labels, self.except_labels)
+        )
 
-    def _name_problems(self) -> list[str]:
-        if self.metric_name not in METRICS:
-            return [f"metric: there is no '{self.metric}'; use {NO_DATA} or one of {', '.join(METRICS)}"]
-        if "." in self.metric and (self.metric_name != "filesystems" or not self.mount):
-            return [
-                f"metric: '{self.metric}' is not understood; only filesystems has parts, such as 'filesystems./data'"
-            ]
-        return []
+    def severity_at(self, value: float | None, firing_s: float) -> Severity:
+        """Return how bad it is with this value, after so many seconds of firing."""
+        reached = [step.severity for step in self.escalate if self._is_reached(step, value, firing_s)]
+        return max([self.severity, *reached], key=rank)
 
-    def _no_data_problems(self) -> list[str]:
-        why = "a no_data rule has silent_intervals and silent_min_s instead"
-        return self._given_in_vain({"fire", "clear", "comparison", "for_s"}, why)
-
-    def _given_in_vain(self, fields: set[str], why: str) -> list[str]:
-        """Refuse what has no meaning here; a default that was written out is fine, so that a dumped rule loads."""
-        defaults = AlertRule.model_fields
-        return [f"{field}: {why}" for field in sorted(fields) if getattr(self, field) != defaults[field].default]
+    def _is_reached(self, step: Escalation, value: float | None, firing_s: float) -> bool:
+        by_time = step.after_s is not None and firing_s >= step.after_s
+        return by_time or (step.fire is not None and value is not None and _holds(value, self.comparison, step.fire))
 
 
 def check_rules(rules: Iterable[AlertRule]) -> tuple[AlertRule, ...]:
@@ -131,6 +171,28 @@ def check_rules(rules: Iterable[AlertRule]) -> tuple[AlertRule, ...]:
     if twice:
         raise InvalidRules(why=f"more than one rule has the id {', '.join(map(repr, twice))}")
     return found
+
+
+def _problems_beside(error: ValidationError, given: Any) -> list[str]:
+    """Return what is wrong with the fields that are right each by itself."""
+    if not isinstance(given, dict):
+        return []
+    bad = {str(one["loc"][0]) for one in error.errors() if one["loc"]}
+    rest = {name: value for name, value in given.items() if name in AlertRule.model_fields and name not in bad}
+    if "metric" not in rest:
+        return []
+    try:
+        loose = AlertRule.model_construct(None, **_typed(rest))
+        found = problems_of(loose)
+    except (TypeError, ValueError, AttributeError):
+        return []  # one field's mistake has consequences in others; they are named once it is mended
+    return [problem for problem in found if problem.partition(":")[0] not in bad]
+
+
+def _typed(rest: dict[str, Any]) -> dict[str, Any]:
+    steps = rest.get("escalate", ())
+    made = tuple(Escalation.model_validate(step) for step in steps) if isinstance(steps, list | tuple) else ()
+    return {**rest, "escalate": made}
 
 
 def _holds(value: float, comparison: Comparison, level: float) -> bool:
@@ -143,15 +205,6 @@ def _holds(value: float, comparison: Comparison, level: float) -> bool:
             return value < level
         case "<=":
             return value <= level
-
-
-def _level_problems(comparison: Comparison, fire: float, clear: float) -> list[str]:
-    """Refuse a ``clear`` that is not on the calm side of ``fire``: a value could be wrong and well at once."""
-    above = comparison in (">", ">=")
-    if (clear > fire) if above else (clear < fire):
-        side = "above" if above else "below"
-        return [f"clear: {clear:g} must not be {side} fire ({fire:g}) when the comparison is '{comparison}'"]
-    return []
 
 
 DEFAULT_RULES = (

@@ -8,30 +8,30 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
-from domain.monitoring.notification import Notification, NotificationKind, Told
+from domain.monitoring.notification import Notification
 from domain.monitoring.observation import (
     GAP_INTERVALS,
     UNDECIDED,
     Closing,
+    Failure,
     Judgement,
     Observation,
+    Reach,
     Reading,
     Tick,
     Verdict,
+    judge_reach,
     judge_sample,
+    judge_status,
 )
 from domain.monitoring.rule import AlertRule
+from domain.monitoring.state import OPEN, AlertPhase, AlertState
+from domain.monitoring.telling import Outlook, tell, worsen
 
+__all__ = ["OPEN", "TRANSITIONS", "AlertPhase", "AlertState", "Arrow", "Signal", "step"]
 
-class AlertPhase(StrEnum):
-    """Where an alert is."""
-
-    OK = "ok"
-    PENDING = "pending"
-    FIRING = "firing"
-    RECOVERING = "recovering"
+Look = Reading | Failure
+"""What hears of a worker; the others only see time pass."""
 
 
 class Signal(StrEnum):
@@ -76,61 +76,59 @@ TRANSITIONS: dict[AlertPhase, dict[Signal, Arrow]] = {
 }
 """The whole machine. A signal that a phase does not list changes nothing."""
 
-OPEN = frozenset({AlertPhase.FIRING, AlertPhase.RECOVERING})
-"""Phases in which people are to know that something is wrong."""
 
-
-class AlertState(BaseModel):
-    """Everything the machine remembers of one rule and one worker; plain JSON.
-
-    ``run`` is the verdict that every observation since ``run_since`` gave, without a gap; None after an undecided
-    one. ``heard_at`` is the newest sample, ``ticked_at`` the newest tick: what is not newer changes nothing.
-    ``episode`` names what is between leaving ``ok`` and returning to it. ``told`` is the firing that was told and not
-    yet taken back.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    rule_id: str
-    worker_id: str
-    phase: AlertPhase = AlertPhase.OK
-    phase_since: datetime | None = None
-    run: Verdict | None = None
-    run_since: datetime | None = None
-    heard_at: datetime | None = None
-    ticked_at: datetime | None = None
-    episode: str | None = None
-    opened_at: datetime | None = None
-    fired_at: datetime | None = None
-    value: float | None = None
-    subject: str | None = None
-    told: Told | None = None
-
-
-def step(state: AlertState, seen: Observation, rule: AlertRule) -> tuple[AlertState, list[Notification]]:
+def step(
+    state: AlertState, seen: Observation, rule: AlertRule, outlook: Outlook | None = None
+) -> tuple[AlertState, list[Notification]]:
     """Return the state after one observation, and what people are to be told.
 
-    Pure: no clock, no input or output. An observation that is not newer than the last of its kind changes nothing, so
-    repeating and reordering are harmless. Missing data changes no phase. After a ``Closing`` the state is ``ok``.
+    Pure: no clock, no input or output; the time is that of the ``outlook``, or else of the observation. One that is
+    not newer than the last of its kind changes nothing, so repeating and reordering are harmless. Missing data changes
+    no phase. After a ``Closing`` the state is ``ok``, and what was seen before it changes nothing any more.
     """
+    outlook = outlook or Outlook(seen.at)
     if isinstance(seen, Closing):
-        return _tell(_move(state, Signal.CLOSE, seen.at), seen.at, rule, reason=seen.reason)
+        return tell(_close(state, seen.at), seen.at, rule, outlook, seen.reason)
+    if not _concerns(seen, rule):
+        return tell(worsen(state, rule, outlook.now), seen.at, rule, outlook)
     judgement = _judge(state, seen, rule)
     if judgement is None:
         return state, []
-    heard = _remember(state, seen, judgement)
-    signal = _signal(heard, seen.at, rule)
-    return _tell(_move(heard, signal, seen.at), seen.at, rule)
+    heard = _remember(state, seen, judgement, rule)
+    moved = _move(heard, _signal(heard, _time(seen, rule), rule), _time(seen, rule), rule.metric)
+    return tell(worsen(moved, rule, outlook.now), seen.at, rule, outlook)
 
 
-def _judge(state: AlertState, seen: Reading | Tick, rule: AlertRule) -> Judgement | None:
+def _concerns(seen: Observation, rule: AlertRule) -> bool:
+    """Tell whether an observation says something to a rule of this kind, but that time passed."""
+    match rule.kind:
+        case "metric":
+            return isinstance(seen, Reading)
+        case "status":
+            return isinstance(seen, Look)
+        case "no_data":
+            return isinstance(seen, Reading | Tick)
+        case _:
+            return isinstance(seen, Reach)
+
+
+def _time(seen: Observation, rule: AlertRule) -> datetime:
+    """Return when it was so. A status is of the moment of the look; values may be of a period before."""
+    return seen.sample.collected_at if isinstance(seen, Reading) and rule.kind == "status" else seen.at
+
+
+def _judge(state: AlertState, seen: Observation, rule: AlertRule) -> Judgement | None:
     """Return what the observation means, or None when it is old news."""
-    last = state.heard_at if isinstance(seen, Reading) else state.ticked_at
-    if last is not None and seen.at <= last:
+    last = state.heard_at if isinstance(seen, Look) else state.ticked_at
+    if last is not None and _time(seen, rule) <= last:
         return None
-    if not rule.is_no_data:
-        return judge_sample(seen.sample, rule) if isinstance(seen, Reading) else None
-    return _judge_silence(state, seen, rule)
+    if isinstance(seen, Reach):
+        return judge_reach(seen, rule)
+    if isinstance(seen, Look) and rule.kind == "status":
+        return judge_status(seen, rule)
+    if isinstance(seen, Reading | Tick) and rule.is_no_data:
+        return _judge_silence(state, seen, rule)
+    return judge_sample(seen.sample, rule) if isinstance(seen, Reading) else None
 
 
 def _judge_silence(state: AlertState, seen: Reading | Tick, rule: AlertRule) -> Judgement:
@@ -143,28 +141,29 @@ def _judge_silence(state: AlertState, seen: Reading | Tick, rule: AlertRule) -> 
     return Judgement(Verdict.BREACH, silence.total_seconds()) if silence >= limit else UNDECIDED
 
 
-def _remember(state: AlertState, seen: Reading | Tick, judgement: Judgement) -> AlertState:
+def _remember(state: AlertState, seen: Observation, judgement: Judgement, rule: AlertRule) -> AlertState:
     """Note the observation: when, what, and since when all say the same.
 
     A tick that finds no silence is no news: the samples say how the worker is.
     """
-    changes: dict[str, object] = {"heard_at" if isinstance(seen, Reading) else "ticked_at": seen.at}
+    at = _time(seen, rule)
+    changes: dict[str, object] = {"heard_at" if isinstance(seen, Look) else "ticked_at": at}
     if isinstance(seen, Tick) and judgement.verdict is Verdict.UNDECIDED:
         return state.model_copy(update=changes)
-    if judgement.value is not None:
+    if judgement.value is not None or judgement.subject is not None:
         changes |= {"value": judgement.value, "subject": judgement.subject}
     if judgement.verdict is Verdict.UNDECIDED:
         changes |= {"run": None, "run_since": None}
-    elif judgement.verdict is not state.run or _is_gap(state, seen):
-        changes |= {"run": judgement.verdict, "run_since": seen.at}
+    elif judgement.verdict is not state.run or _is_gap(state, seen, at):
+        changes |= {"run": judgement.verdict, "run_since": at}
     return state.model_copy(update=changes)
 
 
-def _is_gap(state: AlertState, seen: Reading | Tick) -> bool:
-    """Tell whether so much time is between two samples that nobody knows what was in it."""
-    if isinstance(seen, Tick) or state.heard_at is None:
+def _is_gap(state: AlertState, seen: Observation, at: datetime) -> bool:
+    """Tell whether so much time is between two looks that nobody knows what was in it."""
+    if not isinstance(seen, Look) or state.heard_at is None:
         return False
-    return seen.at - state.heard_at > timedelta(seconds=GAP_INTERVALS * seen.interval_s)
+    return at - state.heard_at > timedelta(seconds=GAP_INTERVALS * seen.interval_s)
 
 
 def _signal(state: AlertState, at: datetime, rule: AlertRule) -> Signal | None:
@@ -176,70 +175,33 @@ def _signal(state: AlertState, at: datetime, rule: AlertRule) -> Signal | None:
     return Signal.CALM_HELD if held >= timedelta(seconds=rule.keep_firing_for_s) else Signal.CALM
 
 
-def _move(state: AlertState, signal: Signal | None, at: datetime) -> AlertState:
+def _close(state: AlertState, at: datetime) -> AlertState:
+    """End the episode, and hear nothing any more of the time before."""
+    forgotten: dict[str, object] = {
+        "run": None,
+        "run_since": None,
+        "heard_at": max(state.heard_at or at, at),
+        "ticked_at": max(state.ticked_at or at, at),
+    }
+    return _move(state, Signal.CLOSE, at, None).model_copy(update=forgotten)
+
+
+def _move(state: AlertState, signal: Signal | None, at: datetime, metric: str | None) -> AlertState:
     """Follow the arrow, if there is one."""
     arrow = TRANSITIONS[state.phase].get(signal) if signal else None
     if arrow is None or arrow.to is state.phase:
         return state
     changes: dict[str, object] = {"phase": arrow.to, "phase_since": at}
     if state.phase is AlertPhase.OK:
-        changes |= {"episode": _episode(state, at), "opened_at": at}
+        changes |= {"episode": _episode(state, at), "opened_at": at, "metric": metric}
     if arrow.to is AlertPhase.FIRING and state.fired_at is None:
         changes["fired_at"] = at
     if arrow.to is AlertPhase.OK:
-        changes |= {"episode": None, "opened_at": None, "fired_at": None}
+        over = ("episode", "opened_at", "fired_at", "metric", "severity", "ack")
+        changes |= dict.fromkeys(over)
     return state.model_copy(update=changes)
 
 
 def _episode(state: AlertState, at: datetime) -> str:
     """Name an episode: times only grow, so no two of one rule and worker are alike; ``@`` is in no id."""
     return f"{state.rule_id}@{state.worker_id}@{round(at.timestamp() * 1000)}"
-
-
-def _tell(
-    state: AlertState, at: datetime, rule: AlertRule, *, reason: str | None = None
-) -> tuple[AlertState, list[Notification]]:
-    """Bring what was told in line with what is: take back what is over, tell what is open."""
-    current = state.episode if state.phase in OPEN else None
-    notifications: list[Notification] = []
-    if state.told is not None and state.told.alert_id != current:
-        notifications.append(_notification("resolved", state.told, state, at, rule, reason))
-        state = state.model_copy(update={"told": None})
-    if current is not None and state.told is None and state.fired_at is not None:
-        told = Told(alert_id=current, fired_at=state.fired_at, severity=rule.severity)
-        notifications.append(_notification("firing", told, state, at, rule, reason))
-        state = state.model_copy(update={"told": told})
-    return state, notifications
-
-
-def _notification(
-    kind: NotificationKind, told: Told, state: AlertState, at: datetime, rule: AlertRule, reason: str | None
-) -> Notification:
-    return Notification(
-        kind=kind,
-        alert_id=told.alert_id,
-        rule_id=state.rule_id,
-        worker_id=state.worker_id,
-        severity=told.severity,
-        metric=rule.metric,
-        value=state.value,
-        subject=state.subject,
-        at=at,
-        fired_at=told.fired_at,
-        reason=reason or _reason(kind, rule),
-    )
-
-
-def _reason(kind: NotificationKind, rule: AlertRule) -> str:
-    """Say in the rule's words why it is told."""
-    if rule.is_no_data:
-        return "nothing is heard of the worker" if kind == "firing" else "the worker is heard again"
-    if kind == "firing":
-        held = f" for {rule.for_s:g} s" if rule.for_s else ""
-        return f"{rule.comparison} {_level(rule.fire)}{held}"
-    held = f" for {rule.keep_firing_for_s:g} s" if rule.keep_firing_for_s else ""
-    return f"no longer {rule.comparison} {_level(rule.clear_level)}{held}"
-
-
-def _level(level: float | None) -> str:
-    return "?" if level is None else f"{level:g}"

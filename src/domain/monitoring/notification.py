@@ -5,31 +5,46 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.monitoring.rule import Severity
 from domain.monitoring.sample import FRACTIONS
+from domain.monitoring.severity import Severity
 
-NotificationKind = Literal["firing", "resolved"]
+NotificationKind = Literal["firing", "repeat", "escalated", "resolved"]
 
 
 class Told(BaseModel):
-    """A firing that was handed to sending and not yet taken back."""
+    """A firing that was handed to sending and not yet taken back.
 
-    model_config = ConfigDict(frozen=True)
+    ``severity`` and ``at`` are of the last word about it, ``number`` counts the words after the first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     alert_id: str
     fired_at: datetime
     severity: Severity
+    at: datetime | None = None
+    number: int = 0
+
+    @property
+    def last_at(self) -> datetime:
+        """When it was told last; before versions that repeated, that was when it fired."""
+        return self.at or self.fired_at
 
 
 class Notification(BaseModel):
-    """One message about one alert. ``alert_id`` matches a resolve to its firing."""
+    """One message about one alert. ``alert_id`` matches a resolve, repeats and escalations to their firing.
+
+    ``number`` counts repeats and escalations of one alert. ``text`` are the rule's own words, if it has any.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     kind: NotificationKind
     alert_id: str
+    number: int = 0
     rule_id: str
     worker_id: str
+    worker_name: str = ""
     severity: Severity
     metric: str
     value: float | None = None
@@ -37,6 +52,7 @@ class Notification(BaseModel):
     at: datetime
     fired_at: datetime
     reason: str
+    text: str | None = None
     provider: str = ""
     region: str = ""
     labels: dict[str, str] = {}
@@ -47,7 +63,7 @@ class Notification(BaseModel):
     @property
     def key(self) -> str:
         """Tell this message from all others; a receiver that sees it twice has one message."""
-        return f"{self.alert_id}/{self.kind}"
+        return f"{self.alert_id}/{self.kind}" + (f"/{self.number}" if self.number else "")
 
     @property
     def lane(self) -> str:
@@ -61,8 +77,8 @@ class Notification(BaseModel):
 
     @property
     def about(self) -> str:
-        """Say the same for who tells the kind himself."""
-        return f"{self.rule_id} on {self.worker_id}: {self._what}"
+        """Say the same for who tells the kind himself: in the rule's own words, if it has any."""
+        return self.text or f"{self.rule_id} on {self.worker_id}: {self._what}"
 
     @property
     def _what(self) -> str:
@@ -77,5 +93,9 @@ def describe_value(metric: str, value: float | None, subject: str | None) -> str
         return f"{metric}{where}"
     if name == "no_data":
         return f"no sample for {value:.0f} s" if value else "samples again"
+    if name == "status":
+        return f"status{where}"
+    if name == "provider_down":
+        return f"{value:.0f} workers cannot be looked at" if value else "workers can be looked at"
     shown = f"{value * 100:.1f} %" if name in FRACTIONS else f"{value:g}"
     return f"{name}{where} {shown}"

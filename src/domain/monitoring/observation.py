@@ -1,11 +1,12 @@
-"""What an alert is told: a sample was read, time passed, or it is to be closed."""
+"""What an alert is told: a sample was read, a look failed, time passed, or it is to be closed."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from domain.monitoring.rule import AlertRule
-from domain.monitoring.sample import MetricSample
+from domain.monitoring.sample import CheckStatus, MetricSample
+from domain.monitoring.worker import WorkerStatus
 
 GAP_INTERVALS = 3.0
 """Readings further apart than this many collection intervals do not prove what was between them."""
@@ -22,6 +23,30 @@ class Reading:
     def at(self) -> datetime:
         """When it was observed."""
         return self.sample.observed_at
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A look at a worker failed: it cannot be reached. It says nothing of its metrics."""
+
+    at: datetime
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How the workers of a provider's region can be looked at: how many fail, and how many do not."""
+
+    at: datetime
+    failing: int
+    reached: int
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """Time passed and nothing was observed: what time alone changes is told, such as repeats."""
+
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +70,7 @@ class Closing:
     reason: str
 
 
-Observation = Reading | Tick | Closing
+Observation = Reading | Failure | Tick | Reach | Glance | Closing
 
 
 class Verdict(StrEnum):
@@ -67,6 +92,33 @@ class Judgement:
 
 
 UNDECIDED = Judgement(Verdict.UNDECIDED)
+
+CHECK = "check "
+"""Begins the subject of a status alert that a check raised; otherwise it is the status itself."""
+
+_WELL = (CheckStatus.OK, CheckStatus.NOT_APPLICABLE)
+
+
+def judge_status(seen: Reading | Failure, rule: AlertRule) -> Judgement:
+    """Say what a look means to a status rule; what is not known, or still being found out, means nothing."""
+    status = seen.sample.status if isinstance(seen, Reading) else WorkerStatus.UNREACHABLE
+    if status in rule.statuses:
+        return Judgement(Verdict.BREACH, subject=status.value)
+    if isinstance(seen, Failure):
+        return UNDECIDED
+    found = {name: getattr(seen.sample.status_checks, name, None) for name in rule.checks}
+    for name, check in found.items():
+        if check is CheckStatus.IMPAIRED:
+            return Judgement(Verdict.BREACH, subject=f"{CHECK}{name}")
+    is_known = status is not WorkerStatus.UNKNOWN and all(check in _WELL for check in found.values())
+    return Judgement(Verdict.CALM, subject=status.value) if is_known else UNDECIDED
+
+
+def judge_reach(seen: Reach, rule: AlertRule) -> Judgement:
+    """Say whether a provider's region is down: nobody is reached, and enough fail for that to mean something."""
+    if seen.reached or not seen.failing:
+        return Judgement(Verdict.CALM, 0.0)
+    return Judgement(Verdict.BREACH if seen.failing >= rule.min_workers else Verdict.UNDECIDED, float(seen.failing))
 
 
 def judge_sample(sample: MetricSample, rule: AlertRule) -> Judgement:

@@ -5,17 +5,22 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.monitoring.alert import OPEN, AlertPhase, AlertState
+from domain.monitoring.state import OPEN, AlertPhase, AlertState
 from domain.monitoring.notification import describe_value
-from domain.monitoring.rule import AlertRule, Severity
+from domain.monitoring.rule import AlertRule
+from domain.monitoring.severity import Severity
+from domain.monitoring.silence import Ack
 
-AlertTopic = Literal["alert.pending", "alert.firing", "alert.resolved"]
+AlertTopic = Literal["alert.pending", "alert.firing", "alert.escalated", "alert.resolved"]
 RecordState = Literal["pending", "firing", "recovering", "resolved"]
 
 
 class AlertRecord(BaseModel):
-    """One episode of one rule on one worker. ``state`` is its phase, or ``resolved``. ``value`` is the last one
-    seen."""
+    """One episode of one rule on one worker. ``state`` is its phase, or ``resolved``. ``value`` is the last one seen.
+
+    ``ack`` is who knows of it; ``silenced_until`` and ``hidden_by`` say why it is not told, ``told_at`` when it was
+    told last, if it was.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -35,6 +40,10 @@ class AlertRecord(BaseModel):
     resolved_at: datetime | None = None
     updated_at: datetime
     reason: str | None = None
+    ack: Ack | None = None
+    silenced_until: datetime | None = None
+    hidden_by: str | None = None
+    told_at: datetime | None = None
     summary: str
 
 
@@ -63,6 +72,8 @@ def compare(
         return Change(record=record, topic="alert.firing")
     if after.phase is AlertPhase.PENDING and before.phase is AlertPhase.OK:
         return Change(record=record, topic="alert.pending")
+    if after.severity != before.severity and before.severity is not None:
+        return Change(record=record, topic="alert.escalated")
     return Change(record=record)
 
 
@@ -93,7 +104,7 @@ def _record(
         worker_id=state.worker_id,
         worker_name=worker_name,
         state=shown,
-        severity=state.told.severity if state.told else rule.severity,
+        severity=state.severity or rule.severity,
         metric=rule.metric,
         value=value,
         subject=state.subject,
@@ -102,6 +113,10 @@ def _record(
         opened_at=state.opened_at or at,
         fired_at=state.fired_at,
         updated_at=at,
+        ack=state.ack,
+        silenced_until=state.silenced_until,
+        hidden_by=state.hidden_by,
+        told_at=state.told.last_at if state.told else None,
         summary=f"{rule.id} on {worker_name}: {what}",
     )
 

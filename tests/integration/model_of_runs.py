@@ -115,6 +115,8 @@ class RunsModel:
         self.tell(topic, run, **facts)
         if run.reason is RunReason.ONE_SHOT:
             run.place = "done"
+            if status == "failed":
+                self.tell("job.dead", run)
             return
         del self.runs[run.id]
         schedule = self.own_schedule(run)

@@ -23,6 +23,8 @@ WHERE = {
     "announce": "infrastructure.runs",
     "sweep": "infrastructure.runs",
     "leave": "infrastructure.runs",
+    "enqueue": "infrastructure.jobs",
+    "rerun": "infrastructure.jobs",
 }
 ABOUT_INSTANCES = frozenset({"announce", "renew", "leave"})
 """The scripts that are given what instances.lua defines."""
@@ -33,12 +35,19 @@ ALLOWED_OUT_OF_MEMORY = frozenset({"claim", "reclaim", "renew", "settle", "cance
 
 @dataclass(frozen=True)
 class Retention:
-    """How much is kept. All are counts, but ``finished_jobs_ttl_s``."""
+    """How much is kept. All are counts, but the two times.
+
+    ``dead_`` is of one-shots that failed for good. ``exported_at_most`` may wait for the history when they are over; 0:
+    nobody writes one.
+    """
 
     events_kept: int = 100_000
     runs_kept_per_schedule: int = 20
     finished_jobs_kept: int = 10_000
     finished_jobs_ttl_s: float = 86_400.0
+    dead_jobs_kept: int = 10_000
+    dead_jobs_ttl_s: float = 30 * 86_400.0
+    exported_at_most: int = 0
 
 
 @cache
@@ -52,6 +61,8 @@ def source(name: str, retention: Retention, *, allow_oom: bool = False) -> str:
         f"local ALLOWED = {{{allowed}}}\n"
         f"local EVENTS_KEPT, HISTORY_KEPT = {retention.events_kept}, {retention.runs_kept_per_schedule}\n"
         f"local DONE_KEPT, DONE_TTL_MS = {retention.finished_jobs_kept}, {retention.finished_jobs_ttl_s * 1000:.0f}\n"
+        f"local DEAD_KEPT, DEAD_TTL_MS = {retention.dead_jobs_kept}, {retention.dead_jobs_ttl_s * 1000:.0f}\n"
+        f"local EXPORTED_AT_MOST = {retention.exported_at_most}\n"
     )
     texts = [
         emit_prelude(),

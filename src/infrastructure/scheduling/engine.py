@@ -84,7 +84,10 @@ class Engine:
         role: str = "all",
         version: str = "",
         observer: RunObserver = UNOBSERVED,
+        rules: str = "",
     ) -> None:
+        """``rules``: weights and limits of queues and jobs, JSON as claim.lua reads it; '' for none."""
+        self._rules = rules
         self._store = store
         self._instance = instance_id
         self._registry = registry
@@ -137,6 +140,7 @@ class Engine:
             self._pace,
             self._retention,
             self._may_claim,
+            self._rules,
         )
         self._scheduler = ClusterScheduler(self._tick)
         self._wake = WakeListener(self._store, self._look_for_runs, self._cancelled)
@@ -224,7 +228,10 @@ class Engine:
 
     def _settled(self, claims: Iterable[Claim]) -> None:
         self.runner.forget(claims)
-        self._freed()
+        if self._tick.held_back:  # a limit is of the store, and lets others go when the store knows
+            self._look_for_runs()
+        else:
+            self._freed()
 
     def _freed(self) -> None:
         if self._tick.claims_left:

@@ -71,7 +71,10 @@ class Tick:
         pace: Pace,
         retention: Retention,
         may_claim: Callable[[], bool],
+        rules: str = "",
     ) -> None:
+        """``rules`` are weights and limits of queues and jobs, as claim.lua reads them."""
+        self._rules = rules
         self._client = store.threaded()
         self._key = store.key
         self._prefix = f"{store.prefix}:"
@@ -97,6 +100,8 @@ class Tick:
         """When the last whole pass ended, by this machine's monotonic clock."""
         self.claims_left = False
         """Whether ready runs were left at the last claim for want of slots."""
+        self.held_back = False
+        """Whether a limit held back ready runs then: the end of a run may let another go."""
 
     def __call__(self) -> float:
         """Do one pass and return how long to wait, in seconds."""
@@ -257,13 +262,15 @@ class Tick:
             return LONGEST_WAIT_S
         pace = self._pace
         lanes = self._registry.lanes
-        now, next_look, left, rows, taken_over = self._call(
-            self._claim, [self._in_time(pace.lease_ms), min(slots, pace.batch), pace.takeover_limit, *lanes]
+        now, next_look, left, rows, taken_over, blocked = self._call(
+            self._claim,
+            [self._in_time(pace.lease_ms), min(slots, pace.batch), pace.takeover_limit, self._rules, *lanes],
         )
         claims = [claim for row in rows if (claim := _claim(row)) is not None]
         self._begin(claims)
         self.taken_over += taken_over
         self.claims_left = left > 0
+        self.held_back = blocked > 0
         if left and self._runner.free_slots:
             return 0.0
         wait_s = (int(next_look) - int(now)) / 1000 if next_look else LONGEST_WAIT_S

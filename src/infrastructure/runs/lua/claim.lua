@@ -1,11 +1,22 @@
 -- claim: take over lapsed runs and take ready ones, oldest first, at most as many as there are free slots.
--- ARGV: instance, lease_ms[@deadline], limit, takeover_limit, lane...
--- Reply: { now, next look at `later` or '', runs still ready, { tag, payload, lane, attempt, retries, token } ...,
---   how many of them were taken over }
-local lease, limit, takeover_limit = unless_late(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-if not lease then return { NOW_TEXT, '', 0, {}, 0 } end
+-- ARGV: instance, lease_ms[@deadline], limit, takeover_limit,
+--   rules: JSON { queues = { name = { weight, limit, rate, burst } }, jobs = { name = { limit, rate, burst } } } or '',
+--   '<job>@<version>' that this instance knows...
+-- Reply: { now, next look at `later` or '', runs left ready for want of slots, { tag, payload, lane, attempt, retries, token } ...,
+--   how many of them were taken over, ready runs that a limit holds back }
+local lease, limit, takeover_limit, RULES = unless_late(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+if not lease then return { NOW_TEXT, '', 0, {}, 0, 0 } end
 local quiet_until = beat(lease)
 local claimed, left, taken_over = {}, 0, 0
+
+local rules = RULES ~= '' and cjson.decode(RULES) or { queues = {}, jobs = {} }
+local all, lanes = lanes_known(6)
+local executing = {}
+for _, lane in ipairs(RULES ~= '' and all or {}) do
+  local n = redis.call('ZCARD', LEASES[lane.name])
+  executing[lane.job] = (executing[lane.job] or 0) + n
+  executing[lane.queue] = (executing[lane.queue] or 0) + n
+end
 
 local later = PREFIX .. 'later'
 local ripe = redis.call('ZRANGEBYSCORE', later, '-inf', NOW_TEXT, 'LIMIT', 0, 1000)
@@ -14,16 +25,22 @@ for _, id in ipairs(ripe) do
   redis.call('ZREM', later, id)
   local run = load(id)
   if run then
-    run.order = NOW_TEXT
+    run.order = order_at(run, NOW)
     touch(run)
     if run.status == 'retrying' then
       move(run, 'queued')
       announce('job.queued', run, '')
     end
-    make_ready(id, run.lane, NOW_TEXT)
+    make_ready(id, run.lane, run.order)
   end
 end
-local first = redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')
+
+expire_overdue()
+
+local next_look
+local function look_at(ms) if ms and (not next_look or ms < next_look) then next_look = ms end end
+look_at(tonumber(redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')[2]))
+look_at(tonumber(redis.call('ZRANGE', KEY.expiring, 0, 0, 'WITHSCORES')[2]))
 
 local function own(run)
   run.token = int(math.max((tonumber(run.token) or 0) + 1, NOW_US))
@@ -54,47 +71,138 @@ local function take_over(id, lane)
 end
 
 if NOW >= quiet_until then
-  for i = 5, #ARGV do
+  for _, lane in ipairs(lanes) do
     if #claimed >= limit then break end
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', PREFIX .. 'leases:' .. ARGV[i], '-inf', '(' .. NOW_TEXT, 'LIMIT', 0, limit - #claimed)) do
-      take_over(id, ARGV[i])
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES[lane.name], '-inf', '(' .. NOW_TEXT, 'LIMIT', 0, limit - #claimed)) do
+      take_over(id, lane.name)
     end
   end
 else
   -- A lease that ends later than any can was made before the store's clock was put back: nobody may have it any more.
-  for i = 5, #ARGV do
-    local leases = PREFIX .. 'leases:' .. ARGV[i]
+  for _, lane in ipairs(lanes) do
+    local leases = LEASES[lane.name]
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '(' .. int(NOW + LONGEST_LEASE_MS), '+inf', 'LIMIT', 0, 1000)) do
       redis.call('ZADD', leases, int(NOW + lease), id)
     end
   end
 end
 
-local candidates = {}
-local free = limit - #claimed
-for i = 5, #ARGV do
-  local key = PREFIX .. 'ready:' .. ARGV[i]
-  if free > 0 then
-    local found = redis.call('ZRANGE', key, 0, free - 1, 'WITHSCORES')
-    for j = 1, #found, 2 do candidates[#candidates + 1] = { found[j], tonumber(found[j + 1]), key } end
-  end
-  left = left + redis.call('ZCARD', key)
+-- What each queue and each job may have more: runs, and tokens of a rate, which are kept as the time at which their bucket
+-- is full again (GCRA, ITU-T I.371).
+local free, rooms, rated = limit - #claimed, {}, {}
+local function tokens_of(name, rule)
+  local every = 1000 / rule.rate
+  rated[name] = { every = every, burst = rule.burst, full_at = math.max(tonumber(redis.call('HGET', KEY.rates, name) or 0), NOW) }
+  return math.floor(rule.burst - (rated[name].full_at - NOW) / every + 1e-6)
 end
-local ids = {}
-for i, candidate in ipairs(candidates) do ids[i] = candidate[1] end
+
+local function make_room(name, rule)
+  local room = rule.limit and rule.limit - (executing[name] or 0)
+  local tokens = rule.rate and tokens_of(name, rule)
+  rooms[name] = room and tokens and math.min(room, tokens) or room or tokens or nil
+end
+for queue, rule in pairs(rules.queues) do make_room('queue:' .. queue, rule) end
+for job, rule in pairs(rules.jobs) do make_room('job:' .. job, rule) end
+
+local function has_room(name) return rooms[name] == nil or rooms[name] > 0 end
+local function use_room(name)
+  if rooms[name] then rooms[name] = rooms[name] - 1 end
+  if rated[name] then rated[name].full_at = rated[name].full_at + rated[name].every end
+end
+
+-- queue -> its lanes in which something is ready, each with its first runs in order
+local queues, blocked, aside, ids = {}, 0, 0, {}
+for _, lane in ipairs(lanes) do
+  local n = redis.call('ZCARD', READY[lane.name])
+  left = left + n
+  if n > 0 and not (has_room(lane.queue) and has_room(lane.job)) then
+    blocked = blocked + n
+  elseif n > 0 and free > 0 then
+    lane.found, lane.at = redis.call('ZRANGE', READY[lane.name], 0, free - 1, 'WITHSCORES'), 1
+    queues[lane.queue] = queues[lane.queue] or {}
+    table.insert(queues[lane.queue], lane)
+    for i = 1, #lane.found, 2 do ids[#ids + 1] = lane.found[i] end
+  end
+end
 load_all(ids)
-table.sort(candidates, function(a, b) return a[2] < b[2] or (a[2] == b[2] and a[1] < b[1]) end)
-for i = 1, math.min(free, #candidates) do
-  local id, key = candidates[i][1], candidates[i][3]
-  gather('ZREM', key, id)
+
+-- The lane of a queue whose first run comes before those of the others; nil when none may go.
+local function first_lane(queue)
+  local best
+  for _, lane in ipairs(has_room(queue) and queues[queue] or {}) do
+    local id = lane.found[lane.at]
+    if id and has_room(lane.job) then
+      lane.score = tonumber(lane.found[lane.at + 1])
+      if not best or lane.score < best.score or (lane.score == best.score and id < best.found[best.at]) then best = lane end
+    end
+  end
+  return best
+end
+
+-- Stride scheduling (Waldspurger 1995): each queue has a clock that goes on by 1 / weight with each of its runs, and the
+-- one that is behind is next. A queue that had nothing to do does not get the time back.
+local clocks, floor, used = {}, 0, {}
+if RULES ~= '' then
+  floor = tonumber(redis.call('HGET', KEY.shares, '.') or 0)
+  for queue in pairs(queues) do clocks[queue] = math.max(tonumber(redis.call('HGET', KEY.shares, queue) or 0), floor) end
+else
+  for queue in pairs(queues) do clocks[queue] = 0 end
+end
+
+local function next_lane()
+  local best, lane
+  for queue, clock in pairs(clocks) do
+    if not best or clock < clocks[best] or (clock == clocks[best] and queue < best) then
+      local first = first_lane(queue)
+      if first then best, lane = queue, first end
+    end
+  end
+  return lane
+end
+
+local function advance(queue)
+  local rule = rules.queues[string.sub(queue, #'queue:' + 1)]
+  floor = clocks[queue]
+  clocks[queue] = floor + 1 / (rule and rule.weight or 1)
+  used[queue] = true
+end
+
+while free > 0 do
+  local lane = next_lane()
+  if not lane then break end
+  local id = lane.found[lane.at]
+  lane.at = lane.at + 2
+  gather('ZREM', READY[lane.name], id)
   left = left - 1
   local run = load(id)
-  if run and run.status == 'queued' then own(run) end
+  if run and run.status == 'queued' then
+    if takes_place(run) then
+      own(run)
+      free = free - 1
+      use_room(lane.queue)
+      use_room(lane.job)
+      advance(lane.queue)
+    else
+      aside = aside + 1
+    end
+  end
 end
+
+if RULES ~= '' and next(used) then
+  gather('HSET', KEY.shares, '.', string.format('%.6f', floor))
+  for queue in pairs(used) do gather('HSET', KEY.shares, queue, string.format('%.6f', clocks[queue])) end
+end
+for name, rate in pairs(rated) do
+  if rate.full_at > NOW then gather('HSET', KEY.rates, name, string.format('%.3f', rate.full_at)) end
+  if rooms[name] <= 0 then look_at(math.max(rate.full_at - (rate.burst - 1) * rate.every, NOW + 1)) end
+end
+-- With slots left over, it is a limit that holds back what is still ready; behind what was put aside there may be more.
+if free > 0 and aside == 0 then blocked, left = left, 0 else left = left - blocked end
+
 ids = {}
 for i, run in ipairs(claimed) do ids[i] = run.id end
 local payloads = fetch(KEY.payloads, ids)
 for i, run in ipairs(claimed) do
   claimed[i] = { run.tag, payloads[run.id] or '', run.lane, run.attempt, run.retries, run.token }
 end
-return { NOW_TEXT, first[2] and int(tonumber(first[2])) or '', left, claimed, taken_over }
+return { NOW_TEXT, next_look and int(math.ceil(next_look)) or '', left, claimed, taken_over, blocked }

@@ -13,40 +13,109 @@ local function drop(id)
   dropped[#dropped + 1], dropped[id] = id, true
 end
 
+-- A one-shot that is over is kept for a while: in `export` until the history has it, one that failed in `dead` until somebody
+-- retries it or it is too old, the others in `done`.
+local retained = false
 local function retain(run, ending)
   run.owner, run.order = '', ''
   note(run, 'held', nil)
   note(run, 'ended', NOW_TEXT)
   note(run, 'ending', '{' .. string.sub(ending, 2) .. '}')
-  redis.call('ZREM', PREFIX .. 'oneshots', run.id)
-  local done = PREFIX .. 'done'
-  redis.call('ZADD', done, NOW_TEXT, run.id)
-  local old = redis.call('ZRANGEBYSCORE', done, '-inf', int(NOW - DONE_TTL_MS), 'LIMIT', 0, 100)
-  local surplus = redis.call('ZCARD', done) - DONE_KEPT
-  if #old == 0 and surplus > 0 then old = redis.call('ZRANGE', done, 0, math.min(surplus, 100) - 1) end
-  for _, id in ipairs(old) do
-    redis.call('ZREM', done, id)
-    drop(id)
+  gather('ZREM', KEY.oneshots, run.id)
+  if run.status == 'failed' then
+    gather('ZADD', KEY.dead, NOW_TEXT, run.id)
+    announce('job.dead', run, ending)
   end
+  if EXPORTED_AT_MOST > 0 then
+    gather('ZADD', KEY.export, NOW_TEXT, run.id)
+  elseif run.status ~= 'failed' then
+    gather('ZADD', KEY.done, NOW_TEXT, run.id)
+  end
+  retained = true
+end
+
+-- Forget what is too old, and what is too much: the oldest of one of the three, some at a time.
+local function surplus(key, most, ttl_ms)
+  local old = redis.call('ZRANGEBYSCORE', key, '-inf', int(NOW - ttl_ms), 'LIMIT', 0, TRIMMED_AT_ONCE)
+  local too_many = redis.call('ZCARD', key) - most
+  if #old == 0 and too_many > 0 then old = redis.call('ZRANGE', key, 0, math.min(too_many, TRIMMED_AT_ONCE) - 1) end
+  return old
+end
+
+local function forget_runs(key, ids)
+  in_chunks(ids, function(i, j)
+    redis.call('ZREM', key, unpack(ids, i, j))
+    redis.call('HDEL', KEY.runs, unpack(ids, i, j))
+    redis.call('HDEL', KEY.payloads, unpack(ids, i, j))
+  end)
+end
+
+local function trim_retained()
+  forget_runs(KEY.done, surplus(KEY.done, DONE_KEPT, DONE_TTL_MS))
+  local dead = {}
+  for _, id in ipairs(surplus(KEY.dead, DEAD_KEPT, DEAD_TTL_MS)) do
+    if not redis.call('ZSCORE', KEY.export, id) then dead[#dead + 1] = id end
+  end
+  forget_runs(KEY.dead, dead)
+  if EXPORTED_AT_MOST == 0 then return end
+  local too_many = redis.call('ZCARD', KEY.export) - EXPORTED_AT_MOST
+  if too_many <= 0 then return end
+  for _, id in ipairs(redis.call('ZRANGE', KEY.export, 0, math.min(too_many, TRIMMED_AT_ONCE) - 1)) do
+    redis.call('ZREM', KEY.export, id)
+    if not redis.call('ZSCORE', KEY.dead, id) then redis.call('ZADD', KEY.done, NOW_TEXT, id) end
+    redis.call('HINCRBY', KEY.meta, 'export_dropped', 1)
+  end
+end
+
+-- What is ready is taken in this order: by time, but a step of priority is worth a time of waiting. So nothing waits for ever.
+local function order_at(run, ms) return int(ms - (noted(run, 'ahead_ms') or 0)) end
+
+-- Runs that share a key have so many places among them; who finds none waits, and is ready again when one gives up its own.
+local function holders(key) return PREFIX .. 'holders:' .. key end
+local function keyed(key) return PREFIX .. 'keyed:' .. key end
+
+local function takes_place(run)
+  local key = noted(run, 'key')
+  if not key or redis.call('SISMEMBER', holders(key), run.id) == 1 then return true end
+  if redis.call('SCARD', holders(key)) >= (noted(run, 'key_limit') or 1) then
+    redis.call('ZADD', keyed(key), run.order, run.id)
+    return false
+  end
+  redis.call('SADD', holders(key), run.id)
+  return true
+end
+
+-- Take a run out of what executes; returns how many others that made ready.
+local function stop_executing(run)
+  gather('ZREM', LEASES[run.lane], run.id)
+  local key = noted(run, 'key')
+  if not key then return 0 end
+  redis.call('SREM', holders(key), run.id)
+  local id = redis.call('ZPOPMIN', keyed(key))[1]
+  local following = id and load(id)
+  if not following then return 0 end
+  make_ready(id, following.lane, following.order)
+  return 1
 end
 
 -- End a run: `status` is terminal, `ending` JSON members with a leading comma (error, result, why), `facts` what the
 -- schedule's statistics say of its last run. Returns how many other runs that made ready.
 local function finish(run, status, topic, ending, facts)
-  local was = run.status
+  local was, ready = run.status, 0
   move(run, status)
   if was == 'running' then
-    gather('ZREM', LEASES[run.lane], run.id)
+    ready = stop_executing(run)
   else
     gather('ZREM', READY[run.lane], run.id)
     gather('ZREM', KEY.later, run.id)
+    if noted(run, 'key') then redis.call('ZREM', keyed(noted(run, 'key')), run.id) end
   end
   gather('HDEL', KEY.parked, run.id) -- one that executes may be marked too, as nobody else knew it
   remove_open(run.job, run.id)
   announce(topic, run, ending)
   if run.reason == 'one_shot' then
     retain(run, ending)
-    return 0
+    return ready
   end
   drop(run.id)
   facts.last_outcome, facts.last_ended = facts.last_outcome or status, NOW
@@ -58,9 +127,22 @@ local function finish(run, status, topic, ending, facts)
   if count(run.id, run.job, changes, facts) then remember(run, ending) end
   if noted(run, 'held') then
     redis.call('LREM', PREFIX .. 'backlog:' .. run.job, 1, run.id)
-    return 0
+    return ready
   end
-  return release_next(run.job)
+  return ready + release_next(run.job)
+end
+
+-- End what nobody started in time; some at a time.
+local function expire_overdue()
+  local overdue = redis.call('ZRANGEBYSCORE', KEY.expiring, '-inf', NOW_TEXT, 'LIMIT', 0, CHUNK)
+  load_all(overdue)
+  for _, id in ipairs(overdue) do
+    redis.call('ZREM', KEY.expiring, id)
+    local run = load(id)
+    if run and run.status == 'queued' and run.attempt == 0 then
+      finish(run, 'expired', 'job.expired', ',"why":"nobody started it in time"', {})
+    end
+  end
 end
 
 -- Make a run from: id, job, lane, reason, order, tag, payload (its spec and its data, with a newline between them).
@@ -90,7 +172,7 @@ end
 
 -- Take a run away from its owner, so that it can be claimed; `order` is its place among what is ready.
 local function give_back(run, ending)
-  gather('ZREM', LEASES[run.lane], run.id)
+  stop_executing(run)
   run.owner = ''
   move(run, 'queued')
   make_ready(run.id, run.lane, run.order)
@@ -108,7 +190,7 @@ end
 
 -- Set a run aside with its reason: it is never claimed, never deleted, and goes on when a person resumes it.
 local function park(run, why, more)
-  gather('ZREM', LEASES[run.lane], run.id)
+  stop_executing(run)
   move(run, 'queued')
   run.owner = ''
   redis.call('HSET', PREFIX .. 'parked', run.id, why)
@@ -149,4 +231,5 @@ local function flush()
       in_chunks(list, function(i, j) redis.call(command, key, unpack(list, i, j)) end)
     end
   end
+  if retained then trim_retained() end
 end

@@ -1,7 +1,8 @@
 -- What all scripts share. In front of this text stand, written by infrastructure/runs/scripts.py:
 --   PREFIX SOURCE    the key prefix (KEYS[1]) and the calling instance (ARGV[1])
 --   ALLOWED          the status transitions of domain.runs.run, e.g. ALLOWED['queued>running']
---   EVENTS_KEPT HISTORY_KEPT DONE_KEPT DONE_TTL_MS      retention
+--   EVENTS_KEPT HISTORY_KEPT DONE_KEPT DONE_TTL_MS DEAD_KEPT DEAD_TTL_MS      retention
+--   EXPORTED_AT_MOST how many settled one-shots may wait for the history, 0 where there is none
 --   emit             publishes an event
 -- Specs, data, states and tokens are opaque strings here. After each script stands `flush()`.
 local TIME = redis.call('TIME')
@@ -14,6 +15,7 @@ local STORY_KEPT = 20
 -- Trimmed seldom: so many more than are shown.
 local HISTORY_SLACK = 10
 local CHUNK = 1000
+local TRIMMED_AT_ONCE = 500
 
 local function int(x) return string.format('%.0f', x) end
 local function quote(x) return cjson.encode(x) end
@@ -49,6 +51,27 @@ local function keys_of(family)
   end })
 end
 local KEY, LEASES, READY = keys_of(''), keys_of('leases:'), keys_of('ready:')
+
+-- '<job>@<version>' or '<job>@<version>#<queue>' in its parts: what an instance must know, the job, and the queue ('' for none).
+local function split_lane(lane)
+  local base, queue = string.match(lane, '^([^#]*)#?(.*)$')
+  return base, string.match(base, '^(.*)@') or base, queue
+end
+
+-- Every lane that there ever was -> its parts; and those that an instance knows, which names them without their queues in its
+-- arguments from `from` on.
+local function lanes_known(from)
+  local all, ours, known = {}, {}, {}
+  for i = from, #ARGV do known[ARGV[i]] = true end
+  for _, name in ipairs(redis.call('SMEMBERS', PREFIX .. 'lanes')) do
+    local base, job, queue = split_lane(name)
+    local lane = { name = name, job = 'job:' .. job, queue = 'queue:' .. queue }
+    all[#all + 1] = lane
+    if known[base] then ours[#ours + 1] = lane end
+  end
+  table.sort(ours, function(a, b) return a.name < b.name end)
+  return all, ours
+end
 
 -- Call `use` with parts of a list that fit on Lua's stack.
 local function in_chunks(list, use)

@@ -7,8 +7,9 @@ local since, known, back = tonumber(ARGV[2]), {}, 0
 local lanes = 4 + tonumber(ARGV[3])
 for i = 4, lanes - 1 do known[ARGV[i]] = true end
 
-for i = lanes, #ARGV do
-  local leased = redis.call('ZRANGE', PREFIX .. 'leases:' .. ARGV[i], 0, -1)
+local _, ours = lanes_known(lanes)
+for _, lane in ipairs(ours) do
+  local leased = redis.call('ZRANGE', LEASES[lane.name], 0, -1)
   load_all(leased)
   for _, id in ipairs(leased) do
     if not known[id] then

@@ -30,7 +30,7 @@ local function retry(run, delay, ending, why)
   tell_story(run, why)
   note(run, 'error', why)
   move(run, 'retrying')
-  gather('ZREM', LEASES[run.lane], run.id)
+  ready = ready + stop_executing(run)
   run.owner = ''
   redis.call('ZADD', PREFIX .. 'later', int(NOW + delay), run.id)
   announce('job.retrying', run, ending .. ',"retry_in_s":' .. string.format('%.3f', delay / 1000))

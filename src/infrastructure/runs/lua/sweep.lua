@@ -20,7 +20,7 @@ local function note_version(lane)
 end
 
 local function reason_of(lane)
-  local name, version = string.match(lane, '^(.*)@(%d+)$')
+  local name, version = string.match(split_lane(lane), '^(.*)@(%d+)$')
   local others, only, hint = versions[name or ''], '', ''
   if others then
     table.sort(others)
@@ -124,7 +124,7 @@ redis.call('HSET', meta, 'swept', int(NOW))
 local known, unknown = known_lanes(), {}
 for _, lane in ipairs(redis.call('SMEMBERS', PREFIX .. 'lanes')) do
   local since = tonumber(redis.call('HGET', PREFIX .. 'orphans', lane) or NOW)
-  if known[lane] then
+  if known[split_lane(lane)] then
     if redis.call('HEXISTS', PREFIX .. 'orphans', lane) == 1 then release_lane(lane) end
   elseif NOW - since >= GRACE_LEASES * lease then
     unknown[lane] = true
@@ -133,8 +133,9 @@ for _, lane in ipairs(redis.call('SMEMBERS', PREFIX .. 'lanes')) do
     redis.call('HSETNX', PREFIX .. 'orphans', lane, int(NOW))
   end
 end
--- Where nobody executes at all, nobody makes ready what is due later.
+-- Where nobody executes at all, nobody makes ready what is due later, nor ends what is overdue.
 if not executing then
+  expire_overdue()
   park_page('later', int(NOW), function(id)
     local run = load(id)
     return run and unknown[run.lane] and park_run(id, run.lane, reason_of(run.lane))

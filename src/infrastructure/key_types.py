@@ -49,5 +49,6 @@ KEY_TYPES: Mapping[str, str] = {
     "mon:outbox_token": "string",
     "mon:outbox_tries": "hash",
     "mon:orphans": "set",
+    "mon:failing": "hash",
 }
 """A name ends in a colon when many keys begin so. Keys that are not here are not looked at."""

@@ -7,6 +7,7 @@ from dependency_injector import containers, providers
 from application.events.bus import EventBus
 from application.monitoring.alert_list import AlertList
 from application.monitoring.alerting import AlertEngine
+from application.monitoring.backoff import Backoff
 from application.monitoring.handler import WorkerNotificationHandler
 from application.monitoring.providers import MetricsProvider, MetricsProviders
 from application.monitoring.registry import WorkerRegistry
@@ -18,6 +19,7 @@ from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from application.scheduling.deeds import unwritten
 from infrastructure.events.bus import RedisEventBus
 from infrastructure.monitoring.alerts import RedisAlertBook
+from infrastructure.monitoring.fleet import RedisFleet
 from infrastructure.monitoring.local import LocalProvider
 from infrastructure.monitoring.log_channel import LogChannel
 from infrastructure.monitoring.outbox import RedisOutbox
@@ -83,6 +85,7 @@ class MonitoringContainer(containers.DeclarativeContainer):
     scripts = providers.Singleton(MonitoringScripts, store, instance_id, kept)
     workers = providers.Singleton(RedisWorkers, scripts)
     samples = providers.Singleton(RedisSamples, scripts)
+    fleet = providers.Singleton(RedisFleet, scripts)
     book = providers.Singleton(RedisAlertBook, scripts)
     outbox = providers.Singleton(RedisOutbox, scripts)
     bus = providers.Singleton(event_bus, events)
@@ -90,6 +93,7 @@ class MonitoringContainer(containers.DeclarativeContainer):
     local_provider = providers.Singleton(LocalProvider)
     metrics_providers = providers.Singleton(metrics_providers, local_provider, user_providers)
     rhythms = providers.Singleton(Rhythms, schedules)
+    backoff = providers.Singleton(Backoff, fleet, rhythms, task_scheduler)
     alert_engine = providers.Singleton(alert_engine, workers, samples, book, rhythms, alert_settings)
     log_channel = providers.Singleton(LogChannel)
 
@@ -103,6 +107,8 @@ class MonitoringContainer(containers.DeclarativeContainer):
         tasks,
         task_scheduler,
         schedules,
+        fleet,
+        metrics_providers,
         default_interval_s=settings.provided.interval_s,
     )
     registry = providers.Singleton(

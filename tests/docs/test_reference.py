@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import event_facts
 from docs.blocks import ROOT
 from infrastructure.cli.completion import TOPICS
 from infrastructure.setting_kinds import Section
@@ -40,13 +41,35 @@ def test_what_is_stale_is_told_and_written(
     assert make_reference.main("--check") == 1
 
 
-NOT_YET = {"job.dead", "job.expired", "alert.escalated"}
+NOT_YET = {"job.dead", "job.expired"}
 """Topics that a shell completes, for what the program does not do yet."""
 
 
 def test_the_page_of_events_has_each_topic_and_no_other() -> None:
     named = re.findall(r"^\| `([a-z_.]+)` \|", (ROOT / "docs/reference/events.md").read_text(), re.MULTILINE)
     assert sorted(named) == sorted({topic for topic in TOPICS if "*" not in topic} - NOT_YET)
+
+
+def test_events_that_differ_from_the_page_are_found() -> None:
+    """What fixtures of tests hold each event against, when a test is over."""
+    always, maybe = event_facts.documented()["job.started"]
+    assert {"run_id", "attempt", "token"} <= always
+    assert maybe == {"missed"}
+    assert (
+        event_facts.differences("job.started", always) == event_facts.differences("job.started", always | maybe) == []
+    )
+    assert event_facts.differences("job.started", (always - {"token"}) | {"colour"}) == [
+        "job.started has colour, which the page does not tell",
+        "job.started has no token, which the page promises",
+    ]
+
+
+def test_the_code_has_each_field_of_the_page() -> None:
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "src").rglob("*.lua")]
+    code = "".join(file.read_text() for file in files)
+    fields = {name for always, maybe in event_facts.documented().values() for name in always | maybe}
+    assert len(fields) > 50
+    assert {name for name in fields if not re.search(rf"\b{name}\b", code)} == set()
 
 
 def test_the_code_announces_each_topic_of_the_page() -> None:

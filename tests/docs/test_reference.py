@@ -1,10 +1,11 @@
-"""The pages of docs/reference are what the code makes: settings.md, cli.md and api.md."""
+"""The pages of docs/reference are what the code makes: settings.md, cli.md, api.md and schedules.md."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+import application.scheduling
 import event_facts
 from docs.blocks import ROOT
 from infrastructure.cli.completion import TOPICS
@@ -18,7 +19,7 @@ def pages() -> dict[str, str]:
     return make_reference.pages()
 
 
-@pytest.mark.parametrize("name", ["settings.md", "cli.md", "api.md"])
+@pytest.mark.parametrize("name", ["settings.md", "cli.md", "api.md", "schedules.md"])
 def test_a_page_is_what_the_code_makes(name: str, pages: dict[str, str]) -> None:
     assert (ROOT / "docs/reference" / name).read_text() == pages[name], "write it anew: make docs"
 
@@ -27,6 +28,14 @@ def test_each_key_of_the_settings_is_on_its_page(pages: dict[str, str]) -> None:
     for section, value in load_settings(Path("/dev/null"), {}):
         for key in type(value).model_fields if isinstance(value, Section) else ():
             assert f"{section}.{key}\n" in pages["settings.md"] or f"[[{section}.{key}]]" in pages["settings.md"]
+
+
+def test_each_field_of_what_is_scheduled_is_on_its_page(pages: dict[str, str]) -> None:
+    for name in make_reference.MODELS:
+        _, _, section = pages["schedules.md"].partition(f"## {name}\n")
+        fields = set(getattr(application.scheduling, name).model_fields) - {"type"}
+        named = re.findall(r"^\| `(\w+)` \| .+ \| .+ \| .+ \|$", section.partition("\n## ")[0], re.MULTILINE)
+        assert fields == set(named), "each with its type, default and description"
 
 
 def test_what_is_stale_is_told_and_written(

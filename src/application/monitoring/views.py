@@ -1,5 +1,6 @@
 """Workers and their monitoring as everybody may see them."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -118,7 +119,8 @@ class Selection(BaseModel):
 class Refused(BaseModel):
     """Why something asked for many could not be done for one: a problem as it would be the answer about it alone."""
 
-    error: str
+    type: str
+    """As in the API's own problems: ``urn:roundsman:problem:worker-not-found``."""
     status: int
     detail: str
 
@@ -135,7 +137,9 @@ class BulkStart(BaseModel):
     def of(cls, worker_id: str, result: PutResult | RoundsmanError, found: Monitoring | None) -> "BulkStart":
         """Return what became of one worker."""
         if isinstance(result, RoundsmanError):
-            problem = Refused(error=type(result).__name__, status=result.status, detail=str(result))
+            words = re.findall(r"[A-Z]+(?=[A-Z][a-z]|$)|[A-Z][a-z]*", type(result).__name__)
+            kind = f"urn:roundsman:problem:{'-'.join(words).lower()}"
+            problem = Refused(type=kind, status=result.status, detail=str(result))
             return cls(worker_id=worker_id, result="failed", problem=problem)
         return cls(worker_id=worker_id, result=result.value, monitoring=found)
 

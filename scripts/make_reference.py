@@ -1,13 +1,15 @@
 """Write the pages of docs/reference that are made from the code: ``make_reference.py``, or ``--check`` to compare only.
 
-Settings come from ``settings.toml``, commands from their help, the HTTP API from its OpenAPI document. Exits with 1
-when ``--check`` finds a page that is not what the code makes.
+Settings come from ``settings.toml``, commands from their help, the HTTP API from its OpenAPI document, descriptors,
+triggers and policies from their models. Exits with 1 when ``--check`` finds a page that is not what the code makes.
 """
 
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs/reference"
@@ -17,6 +19,30 @@ Read from `settings.toml` in the working directory, or from the file that `ROUND
 environment wins. Lists and tables are JSON there. Everything is checked before anything starts, and an unknown key is
 an error; `roundsman check` checks and starts nothing. Names end in the unit: `_s` seconds, `_h` hours.
 """
+SCHEDULES = """\
+What `bus.schedule_task` takes, and what `@backgroundjob` may say. They are pydantic models: a value that does not fit
+is refused to whoever makes it, an unknown field too. Over HTTP the trigger and the policy of a schedule have the same
+fields, in `trigger` and `policy`, and an interval is called `interval_s`. Durations are seconds, times have a timezone.
+What to take when: [choose a trigger](../how-to/choose-a-trigger.md).
+"""
+MODELS = (
+    "RecurrentTaskDescriptor",
+    "CalendarInterval",
+    "TriggerPart",
+    "SchedulePolicy",
+    "ScheduledTaskDescriptor",
+    "RetryPolicy",
+)
+KINDS_IN_WORDS = {
+    "integer": "whole number",
+    "number": "number",
+    "string": "text",
+    "boolean": "true or false",
+    "object": "table",
+    "date": "date",
+    "date-time": "time",
+}
+"""The types of JSON, and its formats of times."""
 WIDTH = 120
 """Columns of a terminal in which the help is written."""
 
@@ -37,7 +63,7 @@ def main(*args: str) -> int:
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its name."""
-    made = {"settings.md": settings_page, "cli.md": cli_page, "api.md": api_page}
+    made = {"settings.md": settings_page, "cli.md": cli_page, "api.md": api_page, "schedules.md": schedules_page}
     return {name: "\n".join(make()).rstrip("\n") + "\n" for name, make in made.items()}
 
 
@@ -163,6 +189,78 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[st
 def _schema(operation: dict[str, Any]) -> str:
     (media, *_) = operation["requestBody"]["content"].values()
     return str(media["schema"].get("$ref", "object")).rpartition("/")[2]
+
+
+def schedules_page() -> Iterator[str]:
+    """Yield the page of what can be scheduled: each model of it, with its fields."""
+    from application import scheduling
+
+    yield "# Schedules, triggers, policies\n"
+    yield NOTE
+    yield SCHEDULES
+    for name in MODELS:
+        model = getattr(scheduling, name)
+        yield f"## {name}\n"
+        yield _docstring(model) + "\n"
+        yield "\n".join(["| Field | Type | Default | What |", "|---|---|---|---|", *_fields(model)]) + "\n"
+    yield "## backgroundjob\n"
+    yield _docstring(scheduling.backgroundjob) + "\n"
+    parameters = inspect.signature(scheduling.backgroundjob).parameters.values()
+    rows = [f"| `{one.name}` | `{_written(one)}` | {_default(one.default)} |" for one in parameters]
+    yield "\n".join(["| Option | Type | Default |", "|---|---|---|", *rows]) + "\n"
+
+
+def _docstring(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").replace("``", "`")
+
+
+def _written(parameter: inspect.Parameter) -> str:
+    types = [kind for kind in get_args(parameter.annotation) or [parameter.annotation] if kind is not NoneType]
+    kinds = [getattr(kind, "__name__", str(kind)) for kind in types]
+    return ", ".join(f'"{kind}"' if get_origin(parameter.annotation) is Literal else kind for kind in kinds)
+
+
+def _default(value: Any) -> str:
+    return "needed" if value is inspect.Parameter.empty else "none" if value is None else f"`{value!r}`"
+
+
+def _fields(model: Any) -> Iterator[str]:
+    schema = model.model_json_schema()
+    for name, field in schema["properties"].items():
+        if "const" not in field:
+            default = "needed" if name in schema.get("required", ()) else _shown(field.get("default"))
+            yield f"| `{name}` | {_type(field)} | {default} | {_cell(field['description'])} |"
+
+
+def _shown(default: Any) -> str:
+    return (
+        "none" if default is None or default == {} else "its defaults" if isinstance(default, dict) else f"`{default}`"
+    )
+
+
+def _type(field: dict[str, Any]) -> str:
+    """Return the type of a field and its bounds, in words."""
+    field = next((one for one in field.get("anyOf", ()) if one.get("type") != "null"), field)
+    if "$ref" in field:
+        return _linked(field["$ref"])
+    if field.get("type") == "array":
+        return f"{field['minItems']} to {field['maxItems']} {_linked(field['items']['$ref'])}"
+    said = KINDS_IN_WORDS.get(field.get("format", ""), KINDS_IN_WORDS[field["type"]])
+    if "enum" in field:
+        return ", ".join(f"`{one}`" for one in field["enum"])
+    low, high = field.get("minimum", field.get("exclusiveMinimum")), field.get("maximum")
+    if high is not None:
+        return f"{said}, {'above ' if 'exclusiveMinimum' in field else ''}{low:g} to {int(high) if high > 1 else high}"
+    if low is not None:
+        return f"{said}, from {low:g}"
+    if "maxLength" in field:
+        return f"{said}, up to {field['maxLength']} characters"
+    return f"{said}, `{_cell(field['pattern'])}`" if "pattern" in field else said
+
+
+def _linked(reference: str) -> str:
+    name = reference.rpartition("/")[2]
+    return f"[{name}](#{name.lower()})"
 
 
 def _cell(text: str) -> str:

@@ -134,6 +134,7 @@ class Instance:
             workers=self.container.registry(),
             monitoring=self.container.monitoring(),
             alerts=self.container.alert_list(),
+            channels=self.container.channel_desk(),
             audit=RedisAuditLog(self.store),
         )
 

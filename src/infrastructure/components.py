@@ -1,7 +1,6 @@
 """How the components of the program stand: what each of its health checks asks, and what it makes of the answer."""
 
 import time
-from dataclasses import asdict
 
 from infrastructure.container import RootContainer
 from infrastructure.redis.connection import store_errors
@@ -79,10 +78,13 @@ class Components:
         )
 
     async def _check_sender(self) -> Finding:
-        sender = self._container.monitoring.sender()
-        status = HealthStatus.OK if sender.trouble is None else HealthStatus.DEGRADED
-        detail = "" if sender.trouble is None else f"alerts do not go out: {sender.trouble}"
-        return Finding(status, detail, asdict(sender.counters))
+        """Tell what keeps alerts from arriving: the channels are as the store knows them, whichever instance sends."""
+        sender, desk = self._container.monitoring.sender(), self._container.monitoring.channel_desk()
+        lost = [f"alerts do not go out: {sender.trouble}"] if sender.trouble else []
+        waiting = {one.channel: one.backlog.messages for one in await desk.waiting() if one.backlog.messages}
+        troubles = [*lost, *await desk.troubles()]
+        status = HealthStatus.DEGRADED if troubles else HealthStatus.OK
+        return Finding(status, "; ".join(troubles), {**sender.counters.totals, "waiting": waiting})
 
     async def _check_scheduler(self) -> Finding:
         condition = self._container.scheduling.engine().condition()

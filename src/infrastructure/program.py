@@ -169,9 +169,11 @@ class Program:
         return self._container
 
     def check_jobs(self) -> None:
-        """Check that the containers satisfy every job, without a store."""
+        """Check that the containers satisfy every job, and that channels can work as they are set, without a store."""
         try:
-            self._inject(self._compose(RedisStore("redis://127.0.0.1", self.settings.store.namespace)))
+            container = self._compose(RedisStore("redis://127.0.0.1", self.settings.store.namespace))
+            self._inject(container)
+            container.monitoring.channels().check()
         finally:
             self._bindings.release()
 
@@ -189,6 +191,7 @@ class Program:
             workers=container.monitoring.registry(),
             monitoring=container.monitoring.monitoring(),
             alerts=container.monitoring.alert_list(),
+            channels=container.monitoring.channel_desk(),
             audit=container.audit.log(),
             metrics=self._metrics,
         )
@@ -236,7 +239,8 @@ class Program:
     def _services(self) -> list[HostedService]:
         container = self.container
         assert self._watch is not None  # noqa: S101 - the program is open
-        services: list[HostedService] = [self.telemetry, self._watch, container.events()]
+        channels = container.monitoring.channels()
+        services: list[HostedService] = [self.telemetry, self._watch, container.events(), channels]
         if (beside := self.telemetry.own_server(self.services)) is not None:
             services.append(beside)
         if not self.executes:

@@ -19,7 +19,9 @@ from pydantic import (
 )
 
 from domain.errors import RoundsmanError
+from domain.monitoring.routing import DEFAULT_GROUP, Grouping, Routing, check_facet
 from domain.monitoring.rule import DEFAULT_RULES, AlertRule, check_rules
+from infrastructure.monitoring.channels.settings import ChannelSettings, LogChannelSettings
 from infrastructure.redis.settings import StoreSettings
 from infrastructure.setting_kinds import (
     Count,
@@ -163,6 +165,33 @@ class AlertsSettings(Section):
     """What is worth waking somebody for."""
 
     rules: tuple[AlertRule, ...] = DEFAULT_RULES
+    channels: tuple[ChannelSettings, ...] = (LogChannelSettings(name="log", type="log"),)
+    group_by: tuple[Annotated[str, StringConstraints(max_length=140)], ...] = DEFAULT_GROUP
+    group_wait_s: Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=3_600, allow_inf_nan=False)] = 0.0
+    group_interval_s: Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=86_400, allow_inf_nan=False)] = 0.0
+    give_up_after_h: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=744, allow_inf_nan=False)] = 24.0
+    deliveries_kept: Annotated[int, BeforeValidator(no_bool), Field(ge=100, le=1_000_000)] = 5_000
+    deliveries_kept_h: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=87_600, allow_inf_nan=False)] = 720.0
+
+    @property
+    def routing(self) -> Routing:
+        """Where notifications go, and which go together."""
+        grouping = Grouping(self.group_by, self.group_wait_s, self.group_interval_s)
+        return Routing({channel.name: channel.route for channel in self.channels}, grouping)
+
+    @field_validator("channels")
+    @classmethod
+    def _one_name_each(cls, channels: tuple[ChannelSettings, ...]) -> tuple[ChannelSettings, ...]:
+        names = [channel.name for channel in channels]
+        for index, name in enumerate(names):
+            if (first := names.index(name)) < index:
+                raise ValueError(f"[{first}] and [{index}] have the same name")
+        return channels
+
+    @field_validator("group_by")
+    @classmethod
+    def _known_facets(cls, group_by: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_facet(name) for name in group_by)
 
     @field_validator("rules")
     @classmethod

@@ -6,10 +6,12 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from infrastructure.monitoring.channels.settings import CHANNEL_TYPES
 from infrastructure.settings_sources import Sources, nearest
 
 SECRET_KEYS = {
     "api_keys",
+    "channels",
     "redis_url",
     "redis_url_file",
     "sentinel_password",
@@ -32,7 +34,7 @@ def describe(error: ValidationError, sources: Sources, root: type[BaseModel]) ->
 
 
 def _line(detail: ErrorDetails, sources: Sources, root: type[BaseModel]) -> str:
-    where = detail["loc"]
+    where = _without_tags(detail["loc"])
     if detail["type"] == "extra_forbidden":
         return _unknown_key(where, sources, root)
     text = " ".join(detail["msg"].removeprefix("Value error, ").split())
@@ -44,6 +46,12 @@ def _line(detail: ErrorDetails, sources: Sources, root: type[BaseModel]) -> str:
     if detail["type"] not in ("missing", "value_error") and not SECRET_KEYS.intersection(where):
         line += f"; got {_quote(detail['input'])}"
     return f"{line} ({_origin(where, sources)})"
+
+
+def _without_tags(where: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Leave out the type of a channel, which pydantic puts behind its place in the list."""
+    is_tag = len(where) > 3 and where[1] == "channels" and where[3] in CHANNEL_TYPES
+    return (*where[:3], *where[4:]) if is_tag else where
 
 
 def _unknown_key(where: tuple[int | str, ...], sources: Sources, root: type[BaseModel]) -> str:

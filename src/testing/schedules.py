@@ -8,7 +8,7 @@ from application.runs.registry import JobRegistry
 from application.scheduling.compiled import CompiledSchedule, compile_schedule
 from application.scheduling.moments import iso
 from application.scheduling.planning import Plan, PlannedRun, look_at, plan
-from application.scheduling.store import Change, Changed, OpenRuns, Statistics, Stored
+from application.scheduling.store import Change, Changed, OpenRuns, Statistics, Stored, Unreadable
 from domain.runs.run import RunReason, RunStatus
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.policy import SchedulePolicy
@@ -76,6 +76,10 @@ class MemorySchedules:
     async def find(self, schedule_id: str) -> Stored | None:
         """Return the same."""
         return await self.get(schedule_id)
+
+    async def find_all(self, schedule_ids: list[str]) -> "list[Stored | Unreadable | None]":
+        """Return some of them."""
+        return [await self.get(schedule_id) for schedule_id in schedule_ids]
 
     async def statistics(self, schedule_ids: list[str]) -> list[Statistics]:
         """Return what is counted of each."""

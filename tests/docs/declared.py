@@ -6,6 +6,9 @@ A block that is not named here is run by ``Reader`` in ``reader.py``, in the ord
 ELSEWHERE = {
     ("docs/how-to/add-a-provider.md", "python"): "tests/integration/test_provider_of_ones_own.py",
     ("docs/how-to/add-a-provider.md", "toml"): "tests/integration/test_provider_of_ones_own.py",
+    ("docs/how-to/deploy.md", "ini"): "tests/docs/test_deploy_guide.py",
+    ("docs/how-to/deploy.md", "dockerfile"): "tests/docs/test_deploy_guide.py",
+    ("docs/how-to/deploy.md", "yaml"): "tests/docs/test_deploy_guide.py",
     ("docs/how-to/embed.md", "python"): "tests/examples/test_embed_document.py",
     ("docs/how-to/embed.md", "toml"): "tests/examples/test_embed_document.py",
     ("docs/how-to/embed.md", "sh"): "tests/examples/test_embed_document.py",
@@ -23,6 +26,10 @@ NOT_RUN = {
     "scrape_configs:": "for a Prometheus, which is not here; tests/integration/test_telemetry_scrape.py scrapes",
     "appendonly yes": "for a Redis of the reader's own; test_code_blocks.py asks a server for these directives",
     "tick (infrastructure/scheduling/tick.py)": "a drawing; test_code_blocks.py looks for the files that it names",
+    "python3 -m venv /opt": "for a server; tests/docs/test_deploy_guide.py looks for its files",
+    "/opt/roundsman/venv/bin/pip": "the same",
+    "systemctl ": "for a server with systemd; tests/docs/test_deploy_guide.py copies a store and starts on the copy",
+    "cp -a /var/lib/roundsman": "the same",
     ". .venv/bin/activate": "the tests are in that environment",
 }
 """How a block, or a line of a shell block, begins -> why nobody runs it."""

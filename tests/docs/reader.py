@@ -97,7 +97,7 @@ class Reader:
             name = Path(found[1]).name
             if name not in known:
                 known[name] = folder / name
-                known[name].write_text("a-password")
+                known[name].write_text("redis://127.0.0.1:6379" if name.endswith("redis") else "a-password")
             return f'"{known[name]}"'
 
         file = folder / "settings.toml"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import event_facts
 from cluster import Cluster
 from external_server import ExternalServer
 from hands import Hands
@@ -17,6 +18,7 @@ from integration.watched_kit import Start, make
 async def cluster(redis_url: str, namespace: str) -> AsyncIterator[Cluster]:
     async with Cluster(redis_url, namespace) as made:
         yield made
+        await event_facts.hold(made.redis.command, made.redis.prefix)
         keys = [key async for key in made.redis.command.scan_iter(match=f"{made.redis.prefix}:*", count=1000)]
     if keys:
         from infrastructure.redis.connection import RedisStore

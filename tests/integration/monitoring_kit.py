@@ -9,11 +9,13 @@ from typing import Any
 
 from dependency_injector import providers
 
+from application.monitoring.channel import Answer, Channel
+from application.monitoring.channels import Channels
 from application.monitoring.jobs import WorkerMetricsCollectionJob, WorkerSilenceCheckJob
 from application.monitoring.providers import MetricsProvider, MetricsProviders
-from application.monitoring.sender import Channel, NotificationSender
 from application.runs.registry import JobRegistry
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
+from domain.monitoring.message import Message
 from domain.monitoring.notification import Notification
 from domain.monitoring.rule import DEFAULT_RULES, AlertRule
 from domain.monitoring.sample import MetricSample
@@ -57,17 +59,23 @@ class ScriptedProvider(MetricsProvider):
 class ListChannel(Channel):
     """Collects what is sent; fails as often as it is told to."""
 
-    name = "log"
+    type = "list"
 
-    def __init__(self) -> None:
-        self.sent: list[Notification] = []
+    def __init__(self, name: str = "log") -> None:
+        self.name = name
+        self.messages: list[Message] = []
         self.failures = 0
 
-    async def send(self, notification: Notification) -> None:
+    @property
+    def sent(self) -> list[Notification]:
+        return [one for message in self.messages for one in message.notifications]
+
+    async def send(self, message: Message) -> Answer:
         if self.failures:
             self.failures -= 1
             raise ConnectionError("nobody answers")
-        self.sent.append(notification)
+        self.messages.append(message)
+        return Answer(200, "thanks")
 
     @property
     def kinds(self) -> list[str]:
@@ -114,7 +122,7 @@ class Monitor:
         self.container.metrics_providers.override(
             providers.Object(MetricsProviders([site.provider, LocalProvider(hostname="here")]))
         )
-        self.container.sender.override(providers.Object(NotificationSender(self.container.outbox(), [site.channel])))
+        self.container.channels.override(providers.Object(Channels([site.channel])))
         self.workers = self.container.workers()
         self.samples = self.container.samples()
         self.book = self.container.book()

@@ -123,3 +123,24 @@ def test_alerts_are_listed(program: Program) -> None:
     wrong = program("alerts", "list", "--state", "burning")
     assert wrong.status == 4
     assert "query.state" in wrong.err
+
+
+def test_many_are_watched_at_once(program: Program) -> None:
+    ids = [f"m-{uuid.uuid4().hex[:10]}" for _ in range(3)]
+    label = f"fleet={uuid.uuid4().hex[:8]}"
+    for one in ids:
+        program("workers", "add", "Box", "--provider", "local", "--id", one, "--label", label)
+    first = program("workers", "monitor", "--label", label, "--interval", "1h")
+    assert (first.status, first.err) == (0, "")
+    assert first.out.splitlines()[-1] == "3 created, 0 changed, 0 unchanged, 0 failed."
+    assert all(any(one in line and "every hour" in line for line in first.out.splitlines()) for one in ids)
+    again = program.json("workers", "monitor", *ids, "--interval", "1h")
+    assert (again["unchanged"], again["failed"]) == (3, 0)
+    partly = program("workers", "monitor", ids[0], "nobody", "--pause")
+    assert partly.status == 4
+    assert "There is no worker 'nobody'" in partly.out
+    assert partly.out.splitlines()[-1] == "0 created, 0 changed, 1 unchanged, 1 failed."
+    for wrong in ([], ["--all", ids[0]], [ids[0], "--label", label]):
+        refused = program("workers", "monitor", *wrong)
+        assert (refused.status, refused.out) == (2, "")
+        assert "which workers: give ids" in refused.err

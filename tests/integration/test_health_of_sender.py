@@ -13,9 +13,9 @@ async def sender(program: Program) -> Finding:
 
 async def test_what_keeps_alerts_from_going_out_is_shown_until_it_is_over(valkey: EmbeddedValkey, begin: Start) -> None:
     program = await begin(valkey, monitoring={"local_worker": False})
-    assert await sender(program) == Finding(OK, "", {"sent": 0, "failed": 0, "given_up": 0})
+    assert await sender(program) == Finding(OK, "", {"sent": 0, "failed": 0, "given_up": 0, "waiting": {}})
     store = program.container.store()
-    due = store.key("mon", "outbox_due")
+    due = store.key("mon", "outbox_due", "log")
     await store.command.set(due, "not ours")
 
     async def is_said() -> bool:

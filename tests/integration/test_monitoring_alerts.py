@@ -211,7 +211,7 @@ async def test_removing_the_worker_resolves_and_leaves_nothing_behind(site: Site
     (record,) = (await monitor.container.alert_list().list("resolved")).items
     assert (record.reason, record.worker_name) == ("the worker was removed", "web one")
     left = {key.partition(":mon:")[2] async for key in site.redis.command.scan_iter(match=f"{site.redis.prefix}:mon:*")}
-    assert left == {"alert_history", "outbox_token"}
+    assert left == {"alert_history", "outbox_token", "deliveries", "delivery_times", "circuit:log"}
     assert await monitor.scheduler.list_tasks() == await monitor.scheduler.list_tasks(name="nothing")
 
 

@@ -5,15 +5,23 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from application.monitoring.alert_book import AlertStep
-from application.monitoring.sender import NotificationSender, retry_delay_s
+from application.monitoring.channel import Answer
+from application.monitoring.channel_desk import ChannelDesk
+from application.monitoring.channels import Channels
+from application.monitoring.outbox import Ending, Sending
+from application.monitoring.retrying import retry_delay_s
+from application.monitoring.sender import NotificationSender
+from application.scheduling.deeds import unwritten
 from domain.errors import StoreUnavailable
+from domain.monitoring.message import Message, make_message
 from domain.monitoring.notification import Notification
-from infrastructure.monitoring.log_channel import LogChannel
-from infrastructure.monitoring.outbox import RedisOutbox
+from infrastructure.monitoring.channels.log import LogChannel
+from infrastructure.monitoring.outbox import OutboxOptions, RedisOutbox
 from integration.monitoring_kit import ListChannel, Monitor, Site
 from support import wait_until
 from unit.monitoring.waveforms import START
@@ -58,8 +66,30 @@ async def put(monitor: Monitor, *messages: Notification) -> None:
         assert await monitor.book.commit(AlertStep(before, notifications=[one])) == "done"
 
 
-def outbox(monitor: Monitor) -> RedisOutbox:
-    return RedisOutbox(monitor.container.scripts())
+def outbox(monitor: Monitor, **options: Any) -> RedisOutbox:
+    return RedisOutbox(monitor.container.scripts(), "m1", OutboxOptions(**options))
+
+
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let failed messages be tried again at once."""
+    monkeypatch.setattr("application.monitoring.retrying.retry_delay_s", lambda tries: 0.01)
+
+
+async def for_ever() -> Answer:
+    await asyncio.Event().wait()
+    return Answer()
+
+
+def keys(sending: Sending) -> list[str]:
+    return [one.key for one in sending.notifications]
+
+
+async def waiting(box: RedisOutbox) -> int:
+    return sum(one.messages for one in (await box.backlogs()).values())
+
+
+async def done(box: RedisOutbox, sending: Sending) -> bool:
+    return await box.settle(sending, Ending("sent"))
 
 
 @asynccontextmanager
@@ -74,11 +104,13 @@ async def running(sender: NotificationSender) -> AsyncIterator[NotificationSende
 
 async def test_a_message_goes_out_once_and_leaves_nothing(monitor: Monitor, site: Site) -> None:
     await put(monitor, message())
-    assert await outbox(monitor).waiting() == 1
+    assert await waiting(outbox(monitor)) == 1
     assert await monitor.sender.send_due() == 1
     assert await monitor.sender.send_due() == 0
     assert site.channel.sent == [message()]
-    assert await outbox(monitor).waiting() == 0
+    assert await waiting(outbox(monitor)) == 0
+    await put(monitor, message("resolved"))
+    assert await monitor.sender.send_due() == 1
     left = {key.rpartition(":")[2] async for key in site.redis.command.scan_iter(match="*:mon:outbox*")}
     assert left <= {"outbox_token"}
 
@@ -86,54 +118,54 @@ async def test_a_message_goes_out_once_and_leaves_nothing(monitor: Monitor, site
 async def test_what_is_leased_is_nobody_elses_until_the_lease_ends(monitor: Monitor) -> None:
     await put(monitor, message())
     box = outbox(monitor)
-    (leased,) = await box.take(10, 30)
-    assert await box.take(10, 30) == []
+    (leased,) = await box.take("log", 10, 30)
+    assert await box.take("log", 10, 30) == []
     await put(monitor, message("resolved"))
-    assert await box.take(10, 30) == [], "a message that joins the lane does not end its lease"
-    assert await box.done(leased)
-    assert not await box.done(leased)
-    (following,) = await box.take(10, 30)
-    assert following.notification.kind == "resolved"
+    assert await box.take("log", 10, 30) == [], "a message that joins the lane does not end its lease"
+    assert await done(box, leased)
+    assert not await done(box, leased)
+    (following,) = await box.take("log", 10, 30)
+    assert [one.kind for one in following.notifications] == ["resolved"]
 
 
 async def test_a_sender_that_died_is_replaced_when_its_lease_ends(monitor: Monitor) -> None:
     """The one duplicate that there can be: it was sent, and its sender died before it could say so."""
     await put(monitor, message())
     box = outbox(monitor)
-    (died,) = await box.take(10, 0.01)
-    taken = await wait_until(lambda: box.take(10, 30), "the lease to end")
-    assert [(one.notification.key, one.tries) for one in taken] == [(died.notification.key, 2)]
-    assert not await box.done(died), "who came too late may not settle for another"
-    assert not await box.again(died, 0)
-    assert await box.done(taken[0])
+    (died,) = await box.take("log", 10, 0.01)
+    taken = await wait_until(lambda: box.take("log", 10, 30), "the lease to end")
+    assert [(one.message.key, one.tries) for one in taken] == [(died.message.key, 2)]
+    assert not await done(box, died), "who came too late may not settle for another"
+    assert not await box.settle(died, Ending("again"))
+    assert await done(box, taken[0])
 
 
 async def test_a_resolve_waits_for_its_firing(monitor: Monitor, site: Site) -> None:
-    site.channel.failures = 1
     await put(monitor, message("firing"), message("resolved"), message("firing", "w2"))
-    box = outbox(monitor)
-    leased = await box.take(10, 30)
-    assert sorted(one.notification.key for one in leased) == ["cpu@w1@1/firing", "cpu@w2@1/firing"]
-    first = next(one for one in leased if one.notification.worker_id == "w1")
-    assert await box.again(first, 0)
-    (again,) = await box.take(10, 30)
-    assert (again.notification.kind, again.tries) == ("firing", 2)
-    assert await box.done(again)
-    (after,) = await box.take(10, 30)
-    assert (after.notification.kind, after.tries) == ("resolved", 1)
+    box = outbox(monitor, messages=1)
+    leased = await box.take("log", 10, 30)
+    assert sorted(keys(one) for one in leased) == [["cpu@w1@1/firing"], ["cpu@w2@1/firing"]]
+    first = next(one for one in leased if one.lane == "cpu@w1")
+    assert await box.settle(first, Ending("again"))
+    (again,) = await box.take("log", 10, 30)
+    assert (keys(again), again.tries) == (["cpu@w1@1/firing"], 2)
+    assert await done(box, again)
+    (after,) = await box.take("log", 10, 30)
+    assert (keys(after), after.tries) == (["cpu@w1@1/resolved"], 1)
 
 
 async def test_a_failure_is_tried_again_until_it_arrives(
     monitor: Monitor, site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("application.monitoring.sender.retry_delay_s", lambda tries: 0.01 * tries)
+    at_once(monkeypatch)
     site.channel.failures = 3
     await put(monitor, message(), message("resolved"))
-    async with running(NotificationSender(outbox(monitor), [site.channel], poll_s=0.01)) as sender:
+    async with running(NotificationSender(outbox(monitor), Channels([site.channel]), poll_s=0.01)) as sender:
         await wait_until(lambda: len(site.channel.sent) == 2, "both messages")
+        await wait_until(lambda: sender.counters.totals["sent"], "the count")
     assert site.channel.kinds == ["firing cpu w1", "resolved cpu w1"]
-    assert (sender.counters.sent, sender.counters.failed) == (2, 3)
-    assert "cpu@w1@1/firing did not go out on channel log, next try in 0 s: nobody answers" in caplog.text
+    assert sender.counters.totals == {"sent": 1, "failed": 3, "given_up": 0}
+    assert "did not go out on channel log, again in 0 s: nobody answers" in caplog.text
 
 
 async def test_many_senders_send_each_message_once(monitor: Monitor, site: Site) -> None:
@@ -145,7 +177,7 @@ async def test_many_senders_send_each_message_once(monitor: Monitor, site: Site)
     await wait_until(lambda: len(site.channel.sent) >= 20, "all messages")
 
     async def is_empty() -> bool:
-        return await outbox(monitor).waiting() == 0
+        return await waiting(outbox(monitor)) == 0
 
     await wait_until(is_empty, "the outbox to be empty")
     assert len(site.channel.sent) == 20
@@ -160,47 +192,53 @@ async def test_after_a_day_a_message_is_given_up_and_said_so(
     site.channel.failures = 2
     await put(monitor, message(at=NOW - timedelta(hours=25)))
     await monitor.sender.send_due()
-    assert monitor.sender.counters.given_up == 1
-    assert "cpu@w1@1/firing is given up on channel log after 1 tries: nobody answers" in caplog.text
-    assert await outbox(monitor).waiting() == 0
+    assert monitor.sender.counters.given_up == {"log": 1}
+    assert "is given up on channel log after 1 tries: nobody answers" in caplog.text
+    assert await waiting(outbox(monitor)) == 0
+    (circuit,) = (await outbox(monitor).circuits(["log"])).values()
+    assert circuit.given_up == "nobody answers"
 
 
-async def test_a_channel_that_is_not_there_keeps_its_messages(
-    monitor: Monitor, caplog: pytest.LogCaptureFixture
-) -> None:
-    sender = NotificationSender(outbox(monitor), [])
+async def test_what_waits_for_a_channel_of_others_is_left_alone_for_a_day(monitor: Monitor) -> None:
+    """In a rolling deploy the others may know a channel that this one does not."""
     await put(monitor, message())
-    assert await sender.send_due() == 1
-    assert "there is no channel 'log' in this program's settings" in caplog.text
-    assert await outbox(monitor).waiting() == 1
+    box = outbox(monitor)
+    without = NotificationSender(box, Channels([]))
+    assert await without.send_due() == 0
+    assert await without.give_up_abandoned() == 0
+    desk = ChannelDesk(Channels([]), box, monitor.container.deliveries(), unwritten, "m1")
+    assert await desk.troubles() == ["channel log: 1 wait, and it is not in the settings of this process"]
+    impatient = NotificationSender(box, Channels([]), give_up_after=timedelta())
+    assert await impatient.give_up_abandoned() == 1
+    assert await waiting(box) == 0
 
 
 async def test_a_channel_that_hangs_is_cut_off_and_tried_again(
     monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Hanging(ListChannel):
-        async def send(self, notification: Notification) -> None:
-            await asyncio.Event().wait()
+        async def send(self, message: Message) -> Answer:
+            return await for_ever()
 
     monkeypatch.setattr("application.monitoring.sender.SEND_TIMEOUT_S", 0.01)
-    sender = NotificationSender(outbox(monitor), [Hanging()])
+    sender = NotificationSender(outbox(monitor), Channels([Hanging()]))
     await put(monitor, message())
     await sender.send_due()
-    assert sender.counters.failed == 1
-    assert await outbox(monitor).waiting() == 1
+    assert sender.counters.failed == {"log": 1}
+    assert await waiting(outbox(monitor)) == 1
 
 
 async def test_the_sender_outlives_a_store_that_is_away(monitor: Monitor, site: Site) -> None:
     class Away(RedisOutbox):
         away = True
 
-        async def take(self, limit: int, lease_s: float) -> "list[object]":  # type: ignore[override]
+        async def take(self, channel: str, lanes: int, lease_s: float) -> list[Sending]:
             if self.away:
                 raise StoreUnavailable(why="gone")
-            return await super().take(limit, lease_s)  # type: ignore[return-value]
+            return await super().take(channel, lanes, lease_s)
 
     box = Away(monitor.container.scripts())
-    async with running(NotificationSender(box, [site.channel])) as sender:
+    async with running(NotificationSender(box, Channels([site.channel]))) as sender:
         await wait_until(lambda: sender.trouble, "the trouble to be noticed")
         assert "gone" in (sender.trouble or "")
         box.away = False
@@ -210,13 +248,17 @@ async def test_the_sender_outlives_a_store_that_is_away(monitor: Monitor, site: 
         await wait_until(lambda: sender.trouble is None, "the trouble to be over")
 
 
-async def test_a_channel_that_fails_is_a_trouble_until_something_goes_out_on_it(monitor: Monitor, site: Site) -> None:
+async def test_a_channel_that_fails_is_a_trouble_until_something_goes_out_on_it(
+    monitor: Monitor, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once(monkeypatch)
     site.channel.failures = 1
     await put(monitor, message())
-    async with running(NotificationSender(outbox(monitor), [site.channel], poll_s=0.01)) as sender:
-        await wait_until(lambda: sender.trouble == "channel log: nobody answers", "the trouble to be noticed")
-        await wait_until(lambda: site.channel.sent, "the message")
-        await wait_until(lambda: sender.trouble is None, "the trouble to be over")
+    desk = monitor.container.channel_desk()
+    await monitor.sender.send_due()
+    assert await desk.troubles() == ["channel log: nobody answers"]
+    await wait_until(monitor.sender.send_due, "the message to be due")
+    assert await desk.troubles() == []
 
 
 async def test_stopping_lets_a_message_that_is_being_sent_arrive(monitor: Monitor) -> None:
@@ -225,14 +267,14 @@ async def test_stopping_lets_a_message_that_is_being_sent_arrive(monitor: Monito
     class Slow(ListChannel):
         started = False
 
-        async def send(self, notification: Notification) -> None:
+        async def send(self, message: Message) -> Answer:
             self.started = True
             await gate.wait()
-            await super().send(notification)
+            return await super().send(message)
 
     channel = Slow()
     await put(monitor, message())
-    async with running(NotificationSender(outbox(monitor), [channel])) as sender:
+    async with running(NotificationSender(outbox(monitor), Channels([channel]))) as sender:
         await sender.start()
         await wait_until(lambda: channel.started, "the sending")
         stopping = asyncio.create_task(sender.stop())
@@ -240,28 +282,30 @@ async def test_stopping_lets_a_message_that_is_being_sent_arrive(monitor: Monito
         gate.set()
         await stopping
     assert len(channel.sent) == 1
-    assert await outbox(monitor).waiting() == 0
-    assert not [task for task in asyncio.all_tasks() if task.get_name() == "notification sender"]
+    assert await waiting(outbox(monitor)) == 0
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("notification sender")]
 
 
 async def test_stopping_does_not_wait_for_ever(monitor: Monitor) -> None:
     class Hanging(ListChannel):
-        async def send(self, notification: Notification) -> None:
+        async def send(self, message: Message) -> Answer:
             self.failures += 1
-            await asyncio.Event().wait()
+            return await for_ever()
 
     channel = Hanging()
     await put(monitor, message())
-    async with running(NotificationSender(outbox(monitor), [channel], stop_grace_s=0.01)):
+    async with running(NotificationSender(outbox(monitor), Channels([channel]), stop_grace_s=0.01)):
         await wait_until(lambda: channel.failures, "the sending")
-    assert not [task for task in asyncio.all_tasks() if task.get_name() == "notification sender"]
-    assert await outbox(monitor).waiting() == 1
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("notification sender")]
+    assert await waiting(outbox(monitor)) == 1
 
 
 def test_delays_grow_and_end_growing() -> None:
-    assert all(0.5 <= retry_delay_s(1) <= 1 for _ in range(20))
-    assert all(4 <= retry_delay_s(4) <= 8 for _ in range(20))
-    assert all(150 <= retry_delay_s(10_000) <= 300 for _ in range(20))
+    """Anywhere below a ceiling: what failed together does not come together again."""
+    for tries, ceiling in ((1, 1), (4, 8), (10_000, 300)):
+        delays = [retry_delay_s(tries) for _ in range(200)]
+        assert 0.05 <= min(delays) < ceiling / 4
+        assert ceiling * 3 / 4 < max(delays) <= ceiling
 
 
 @pytest.mark.parametrize(
@@ -273,7 +317,7 @@ async def test_the_log_channel_writes_one_clear_line(
 ) -> None:
     caplog.set_level(logging.INFO)
     one = message(kind, at=START).model_copy(update={"severity": severity})
-    await LogChannel().send(one)
+    await LogChannel().send(make_message("log", "cpu@w1", [one]))
     (line,) = caplog.records
     assert line.levelname == level
     assert line.getMessage() == f"ALERT {kind.upper()} [{severity}] cpu on w1: cpu_utilization 95.0 % (> 0.9)"

@@ -58,7 +58,8 @@ def turbine(number: str, **facts: str) -> dict[str, Any]:
 async def test_the_provider_of_the_page_measures(api: httpx2.AsyncClient) -> None:
     for number in "1234":
         assert (await api.post("/workers", json=turbine(number))).status_code == 201
-        assert (await api.put(f"/workers/t{number}/monitoring")).status_code == 201
+        started = await api.put(f"/workers/t{number}/monitoring")
+        assert (started.status_code, started.json()["interval_s"]) == (201, 60), "its own default"
 
     async def statuses() -> dict[str, str]:
         found = (await api.get("/workers")).json()["items"]

@@ -6,6 +6,8 @@ from typing import Any
 
 from application.events.bus import EventBus
 from application.monitoring.alerting import AlertEngine
+from application.monitoring.backoff import Backoff
+from application.monitoring.fleet import Watched
 from application.monitoring.providers import MetricsProviders
 from application.monitoring.stores import Samples, Workers
 from application.scheduling import (
@@ -33,7 +35,8 @@ PROVIDER_TIMEOUT_S = 20.0
 class WorkerMetricsCollectionJob(RecurrentBackgroundJob):
     """Measure one worker: store the sample, tell it (``worker.metrics.collected``), follow the worker's status.
 
-    A look that fails is told (``worker.collection.failed``), makes the worker unreachable, and fails its run. A worker
+    A look that fails is told (``worker.collection.failed``), makes the worker unreachable, and fails its run; one that
+    fails again and again is looked at less often until a look succeeds. A worker
     that is removed, terminated, or unknown to its provider ends the schedule.
     """
 
@@ -41,41 +44,49 @@ class WorkerMetricsCollectionJob(RecurrentBackgroundJob):
     workers: Injected[Workers]
     samples: Injected[Samples]
     providers: Injected[MetricsProviders]
+    backoff: Injected[Backoff]
     bus: Injected[EventBus]
 
     async def run_every(self, ctx: JobContext) -> dict[str, Any]:
         """Take one sample; running twice for one moment stores it once."""
-        worker = await self.workers.get(self.worker_id)
-        if worker is None:
+        watched = await self.backoff.watched(self.worker_id)
+        if watched is None:
             raise JobTerminationException(f"the worker '{self.worker_id}' was removed")
+        worker = watched.worker
         if worker.status is WorkerStatus.TERMINATED:
             raise JobTerminationException(f"the worker '{self.worker_id}' is terminated: {worker.status_reason}")
-        sample = await self._look(worker, ctx)
+        sample = await self._look(watched, ctx)
         verdict = await self.samples.append(sample, ctx.run_id)
         if verdict == "gone":
             raise JobTerminationException(f"the worker '{self.worker_id}' was removed")
         if verdict == "ahead":
             error = CollectionFailed(worker_id=worker.id, why=AHEAD)
-            await self._tell_failure(worker, error, ctx)
+            await self._tell_failure(watched, error, ctx)
             raise error
         await self._follow(worker, sample.status, f"seen by the provider '{worker.provider}'")
-        if sample.status is WorkerStatus.TERMINATED:
+        is_over = sample.status is WorkerStatus.TERMINATED
+        await self.backoff.ended(watched, goes_on=not is_over)
+        if is_over:
             raise JobTerminationException(f"the worker '{self.worker_id}' is terminated")
         return {"stored": verdict == "stored", "observed_at": sample.observed_at.isoformat()}
 
-    async def _look(self, worker: Worker, ctx: JobContext) -> MetricSample:
+    async def _look(self, watched: Watched, ctx: JobContext) -> MetricSample:
+        worker = watched.worker
         try:
             provider = self.providers.get(worker.provider)
             async with asyncio.timeout(PROVIDER_TIMEOUT_S):
                 return await provider.collect(worker, await self.workers.now())
         except WorkerVanished as error:
             await self._follow(worker, WorkerStatus.TERMINATED, str(error))
+            await self.backoff.ended(watched, goes_on=False)
             raise JobTerminationException(str(error)) from error
         except Exception as error:
-            await self._tell_failure(worker, _as_failure(worker, error), ctx)
+            await self._tell_failure(watched, _as_failure(worker, error), ctx)
             raise
 
-    async def _tell_failure(self, worker: Worker, failure: CollectionFailed, ctx: JobContext) -> None:
+    async def _tell_failure(self, watched: Watched, failure: CollectionFailed, ctx: JobContext) -> None:
+        worker, failures = watched.worker, await self.backoff.failed(watched, await self.workers.now())
+        until = failures.backing_off_until
         facts = {
             "worker_id": worker.id,
             "worker_name": worker.name,
@@ -83,6 +94,8 @@ class WorkerMetricsCollectionJob(RecurrentBackgroundJob):
             "region": worker.region,
             "error": str(failure),
             "run_id": ctx.run_id,
+            "failures": failures.count,
+            "backing_off_until": until and until.isoformat(),
         }
         await self.bus.publish("worker.collection.failed", facts, correlation_id=ctx.run_id)
         await self._follow(worker, WorkerStatus.UNREACHABLE, str(failure))

@@ -1,38 +1,101 @@
-"""The outbox: messages that are to be sent, each until it arrives."""
+"""The outbox: messages that are to be sent, each until it arrives, and what became of them."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Literal, Protocol
 
+from application.monitoring.channel import Answer
+from domain.monitoring.message import Message, make_message
 from domain.monitoring.notification import Notification
+
+How = Literal["sent", "again", "refused", "expired"]
+"""How a try ended: it arrived; it is tried again; the receiver will never take it; it was tried for too long."""
 
 
 @dataclass(frozen=True)
 class Sending:
-    """A leased message: ``lane`` and ``token`` are its lease, ``tries`` counts this one."""
+    """What was leased of a lane, to go out as one message. ``tries`` counts this one; ``token`` is the lease."""
 
+    channel: str
     lane: str
     token: str
     tries: int
-    channel: str
-    notification: Notification
+    notifications: tuple[Notification, ...]
+
+    @cached_property
+    def message(self) -> Message:
+        """The message; the same in every try."""
+        return make_message(self.channel, self.lane, self.notifications)
+
+    @property
+    def oldest(self) -> datetime:
+        """When the first of it happened."""
+        return min(one.at for one in self.notifications)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a try ended, and what follows. ``delay_s`` is for its lane, ``hold_s`` for the whole channel.
+
+    ``opens`` tells that one such failure is enough to leave the channel alone.
+    """
+
+    how: How
+    why: str = ""
+    delay_s: float = 0.0
+    hold_s: float = 0.0
+    opens: bool = False
+    answer: Answer = field(default_factory=Answer)
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits for a channel: messages of alerts, and for how long the first has."""
+
+    messages: int = 0
+    oldest_s: float = 0.0
+
+
+CircuitState = Literal["closed", "open", "half_open"]
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """How a channel is, as all instances see it. Closed: it works. Open: it is left alone until ``until``. Half open:
+    one message is on its way to see whether it works again."""
+
+    state: CircuitState = "closed"
+    failures: int = 0
+    failing_since: datetime | None = None
+    until: datetime | None = None
+    why: str = ""
+    sent_at: datetime | None = None
+    given_up_at: datetime | None = None
+    given_up: str = ""
+    """Why the last message was given up, until one arrives."""
 
 
 class Outbox(Protocol):
-    """Messages that are to be sent, in order within a lane: one rule, one worker, one channel."""
+    """Messages that are to be sent, in order within a lane: one group of alerts on one channel."""
 
     @abstractmethod
-    async def take(self, limit: int, lease_s: float) -> list[Sending]:
-        """Lease the next message of each lane that is due; no other instance gets it before the lease ends."""
+    async def take(self, channel: str, lanes: int, lease_s: float) -> list[Sending]:
+        """Lease the next messages of each lane that is due; no other instance gets them before the lease ends.
+
+        Whoever takes a lane again before it was settled gets the same messages, and no more.
+        """
 
     @abstractmethod
-    async def done(self, sending: Sending) -> bool:
-        """Take a message out; False when its lease was no longer this one."""
+    async def settle(self, sending: Sending, ending: Ending) -> bool:
+        """Take messages out or put them off, and keep what became of them; False when the lease was no longer this."""
 
     @abstractmethod
-    async def again(self, sending: Sending, delay_s: float) -> bool:
-        """Try a message again later; False when its lease was no longer this one."""
+    async def backlogs(self) -> dict[str, Backlog]:
+        """Return what waits, by channel; channels for which nothing does are not there."""
 
     @abstractmethod
-    async def waiting(self) -> int:
-        """Return how many lanes have something to send."""
+    async def circuits(self, channels: Iterable[str]) -> Mapping[str, Circuit]:
+        """Return how each of the channels is."""

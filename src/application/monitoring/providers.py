@@ -1,11 +1,13 @@
 """Who measures workers: the port that each provider fills, and the set of those that are there."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from domain.monitoring.errors import ProviderNotSupported
+from domain.monitoring.found import FoundWorker, ImportRequest
+from domain.monitoring.import_errors import ImportNotSupported
 from domain.monitoring.sample import MetricSample
 from domain.monitoring.worker import Worker
 
@@ -36,6 +38,13 @@ class MetricsProvider(Protocol):
         worker that did not change.
         """
         return None
+
+    def discover(self, wanted: ImportRequest) -> AsyncIterator[Sequence[FoundWorker]]:
+        """Yield the workers that there are, a page at a time, to be imported.
+
+        Raises ``InvalidImport``, ``ProviderFailed``, and ``ImportNotSupported``, as a provider does that cannot.
+        """
+        raise ImportNotSupported(provider=self.name)
 
 
 class MetricsProviders:

@@ -1,31 +1,34 @@
 """Start, stop, change and show the monitoring of workers: one schedule a worker, with an id that follows from it."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from pydantic import ValidationError
 
 from application.monitoring.alerting import AlertEngine
-from application.monitoring.jobs import WorkerMetricsCollectionJob
+from application.monitoring.fleet import Fleet
+from application.monitoring.providers import MetricsProviders
 from application.monitoring.rhythm import job_id
 from application.monitoring.stores import Samples, Workers
-from application.monitoring.views import Monitoring, MonitoringPage, MonitoringRequest
-from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler, RecurrentTaskDescriptor
-from application.scheduling.store import ScheduleStore
+from application.monitoring.views import BulkStart, Monitoring, MonitoringPage, MonitoringRequest, Selection
+from application.monitoring.wishes import JOB, MonitoringWishes
+from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
+from application.scheduling.store import ScheduleStore, Stored, Unreadable
 from application.scheduling.views import schedule as schedule_view
-from domain.monitoring.errors import InvalidMonitoring, NotMonitored, WorkerNotFound
+from domain.errors import RoundsmanError, StoreUnavailable
+from domain.monitoring.errors import NotMonitored, WorkerNotFound
 from domain.monitoring.worker import Worker
-from domain.runs.job import describe
 from domain.scheduling.errors import NotResumable, ScheduleBusy, ScheduleNotFound
-from domain.scheduling.schedule import PutResult, ScheduleInfo, Stopped
-from domain.scheduling.trigger import KINDS
+from domain.scheduling.schedule import PutResult, Stopped
 
 log = logging.getLogger(__name__)
 
-JOB = WorkerMetricsCollectionJob.__definition__.name
 PREFIX = job_id("")
+TOGETHER = 500
+"""Workers whose facts are read in one round trip."""
+AT_ONCE = 32
+"""Workers that are started at the same moment: most of what they ask of the store is gathered, some needs a connection
+each, and others want some too."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class WorkerMonitoringScheduler:
         bus: BackgroundTasksBus,
         scheduler: BackgroundTaskScheduler,
         schedules: ScheduleStore,
+        fleet: Fleet,
+        providers: MetricsProviders,
         *,
         default_interval_s: float = 5.0,
     ) -> None:
@@ -59,24 +64,49 @@ class WorkerMonitoringScheduler:
         self._bus = bus
         self._scheduler = scheduler
         self._schedules = schedules
-        self._default_interval_s = default_interval_s
+        self._fleet = fleet
+        self._wishes = MonitoringWishes(providers, default_interval_s)
 
     async def start(self, worker_id: str, request: MonitoringRequest | None = None) -> Started:
         """Monitor a worker as asked; asking the same again changes nothing.
 
         A worker that was not monitored is looked at once at once. Raises ``InvalidMonitoring``.
         """
-        request = request or MonitoringRequest()
-        await self._worker(worker_id)
-        before = await self._info(worker_id)
+        worker = await self._worker(worker_id)
+        before = await self._schedules.find(job_id(worker_id))
         if before is None:
-            await self._samples.expect(worker_id, await self._workers.now())
-        scheduled = await self._bus.schedule_task(self._descriptor(worker_id, request, before))
-        is_new = scheduled.result is PutResult.CREATED
-        await self._pause_or_resume(worker_id, request.paused)
-        if is_new and not request.paused:
-            await self._first_look(worker_id)
-        return Started(is_new, await self.get(worker_id))
+            await self._fleet.expect([worker_id], await self._workers.now())
+        result = await self._start(worker, request or MonitoringRequest(), before)
+        if result is PutResult.UNCHANGED:
+            await self._schedules.confirm()
+        return Started(result is PutResult.CREATED, await self.get(worker_id))
+
+    async def start_many(
+        self, worker_ids: Sequence[str], request: MonitoringRequest | None = None
+    ) -> Sequence[BulkStart]:
+        """Monitor many workers as asked; say of each, in the order asked, what became of it.
+
+        One that cannot be started keeps no other from it. Asking again makes up for what failed, and changes nothing
+        else. Raises ``InvalidMonitoring`` when the request would do for none, ``StoreUnavailable`` when none was told.
+        """
+        wanted, ids = request or MonitoringRequest(), list(dict.fromkeys(worker_ids))
+        answers: list[BulkStart] = []
+        for first in range(0, len(ids), TOGETHER):
+            answers += await self._start_some(ids[first : first + TOGETHER], wanted)
+        return answers
+
+    async def select(self, selection: Selection) -> list[str]:
+        """Return the ids of the workers that a selection means, in their order."""
+        if selection.worker_ids is not None:
+            return list(selection.worker_ids)
+        found: list[str] = []
+        cursor = ""
+        while True:
+            page = await self._workers.page(TOGETHER, cursor)
+            found += [worker.id for worker in page.items if selection.selects(worker)]
+            if page.next_cursor is None:
+                return found
+            cursor = page.next_cursor
 
     async def stop(self, worker_id: str, cancel_running: bool = False) -> Stopped:
         """Monitor a worker no more, and close its alerts; raises ``NotMonitored``."""
@@ -94,6 +124,7 @@ class WorkerMonitoringScheduler:
         except ScheduleNotFound:
             stopped = None
         await self._samples.ignore([worker_id])
+        await self._fleet.forget(worker_id)
         return stopped
 
     async def run_now(self, worker_id: str) -> str:
@@ -110,64 +141,91 @@ class WorkerMonitoringScheduler:
     async def get(self, worker_id: str) -> Monitoring:
         """Return how a worker is monitored; raises ``NotMonitored``."""
         await self._worker(worker_id)
-        info = await self._info(worker_id)
-        if info is None:
+        (found,) = await self._views([worker_id], foretell=True)
+        if found is None:
             raise NotMonitored(worker_id=worker_id)
-        return Monitoring.of(worker_id, info)
+        return found
 
-    async def of(self, worker_ids: Sequence[str]) -> list[Monitoring | None]:
+    async def of(self, worker_ids: Sequence[str]) -> Sequence[Monitoring | None]:
         """Return how each of some workers is monitored, None where it is not."""
-        # One after another: a page of workers must not take every connection that there is.
-        found = [(worker_id, await self._schedules.find(job_id(worker_id))) for worker_id in worker_ids]
-        stored = {worker_id: one for worker_id, one in found if one is not None}
-        if not stored:
-            return [None] * len(worker_ids)
-        ids = [job_id(worker_id) for worker_id in stored]
-        counted, running = await self._schedules.statistics(ids), await self._schedules.open_runs(ids)
-        known = {
-            worker_id: Monitoring.of(worker_id, schedule_view(job_id(worker_id), one, statistics, runs, foretell=False))
-            for (worker_id, one), statistics, runs in zip(stored.items(), counted, running, strict=True)
-        }
-        return [known.get(worker_id) for worker_id in worker_ids]
+        return await self._views(worker_ids, foretell=False)
 
     async def list(self, limit: int = 50, cursor: str = "") -> MonitoringPage:
         """Return monitored workers, those whose ids sort after ``cursor``."""
         page = await self._scheduler.list_tasks(name=JOB, limit=limit, cursor=cursor and job_id(cursor))
-        items = [Monitoring.of(info.id.removeprefix(PREFIX), info) for info in page.items if info.id.startswith(PREFIX)]
+        infos = [(info.id.removeprefix(PREFIX), info) for info in page.items if info.id.startswith(PREFIX)]
+        failures = await self._fleet.failures([worker_id for worker_id, _ in infos])
+        items = [Monitoring.of(*one, failed) for one, failed in zip(infos, failures, strict=True)]
         return MonitoringPage(items=items, next_cursor=page.next_cursor and page.next_cursor.removeprefix(PREFIX))
 
-    def _descriptor(
-        self, worker_id: str, request: MonitoringRequest, before: ScheduleInfo | None
-    ) -> RecurrentTaskDescriptor:
-        facts: dict[str, Any] = {"id": job_id(worker_id), "name": JOB, "data": {"worker_id": worker_id}}
-        if before is not None and before.descriptor is not None:
-            facts["policy"] = before.descriptor.policy
-        given = request.model_dump(include={"interval_s", "cron", "timezone"}, exclude_none=True)
-        try:
-            return RecurrentTaskDescriptor.model_validate({**facts, **self._trigger(given, before)})
-        except ValidationError as error:
-            why = describe(error).replace("interval:", "interval_s:", 1)
-            raise InvalidMonitoring(worker_id=worker_id, why=why) from None
+    async def _start_some(self, ids: Sequence[str], wanted: MonitoringRequest) -> Sequence[BulkStart]:
+        """Start some workers at once, a limited number at a time, and read back how they stand."""
+        workers = await self._fleet.workers(ids)
+        stored = dict(zip(ids, await self._schedules.find_all([job_id(one) for one in ids]), strict=True))
+        for worker in list(workers.values())[:1]:
+            self._wishes.descriptor(worker, wanted, None)  # what is no rhythm for one is none for all
+        await self._fleet.expect([one for one in workers if stored[one] is None], await self._workers.now())
+        gate = asyncio.Semaphore(AT_ONCE)
 
-    def _trigger(self, given: dict[str, Any], before: ScheduleInfo | None) -> dict[str, Any]:
-        """Return the trigger that is asked for, else the one there is, else the default."""
-        known = before.descriptor if before else None
-        old = known.model_dump(include={*KINDS, "timezone"}) if known else {}
-        asked = {name.removesuffix("_s"): value for name, value in given.items()}
-        if "interval" in asked or "cron" in asked:
-            timezone = asked.get("timezone") or old.get("timezone") or "UTC"
-            return {"interval": asked.get("interval"), "cron": asked.get("cron"), "timezone": timezone}
-        return {"interval": self._default_interval_s, **old, **asked}
+        async def start(worker_id: str) -> PutResult | RoundsmanError:
+            async with gate:
+                try:
+                    if worker_id not in workers:
+                        raise WorkerNotFound(worker_id=worker_id)
+                    return await self._start(workers[worker_id], wanted, stored[worker_id])
+                except RoundsmanError as error:
+                    return error
 
-    async def _pause_or_resume(self, worker_id: str, paused: bool | None) -> None:
-        if paused is True:
+        results = await asyncio.gather(*(start(worker_id) for worker_id in ids))
+        if PutResult.UNCHANGED in results:
+            await self._schedules.confirm()
+        for error in results:
+            if isinstance(error, StoreUnavailable) and not any(isinstance(one, PutResult) for one in results):
+                raise error
+        views = await self.of(ids)
+        return [BulkStart.of(*one) for one in zip(ids, results, views, strict=True)]
+
+    async def _start(self, worker: Worker, request: MonitoringRequest, before: Stored | Unreadable | None) -> PutResult:
+        """Schedule one worker, if it is not as asked already, and look at a new one at once."""
+        known = before if isinstance(before, Stored) else None
+        wanted = self._wishes.descriptor(worker, request, known.definition if known else None)
+        result = PutResult.UNCHANGED
+        if known is None or known.definition != wanted:
+            result = (await self._bus.schedule_task(wanted)).result
+        if request.paused is not None and (known is None or request.paused is not bool(known.state.paused)):
+            await self._pause_or_resume(worker.id, request.paused)
+        if result is PutResult.CREATED and not request.paused:
+            await self._first_look(worker.id)
+        return result
+
+    async def _views(self, worker_ids: Sequence[str], *, foretell: bool) -> Sequence[Monitoring | None]:
+        """Return how workers are monitored, in a few round trips for all of them."""
+        all_found = await self._schedules.find_all([job_id(worker_id) for worker_id in worker_ids])
+        stored = {one: found for one, found in zip(worker_ids, all_found, strict=True) if found is not None}
+        if not stored:
+            return [None] * len(worker_ids)
+        ids = [job_id(worker_id) for worker_id in stored]
+        counted, running = await self._schedules.statistics(ids), await self._schedules.open_runs(ids)
+        failures = await self._fleet.failures(list(stored))
+        known = {
+            worker_id: Monitoring.of(
+                worker_id, schedule_view(job_id(worker_id), found, statistics, runs, foretell=foretell), failed
+            )
+            for (worker_id, found), statistics, runs, failed in zip(
+                stored.items(), counted, running, failures, strict=True
+            )
+        }
+        return [known.get(worker_id) for worker_id in worker_ids]
+
+    async def _pause_or_resume(self, worker_id: str, paused: bool) -> None:
+        if paused:
             await self._scheduler.pause(job_id(worker_id), reason="monitoring was paused")
-        elif paused is False:
-            try:
-                await self._scheduler.resume(job_id(worker_id))
-            except NotResumable:
-                return
-            await self._samples.expect(worker_id, await self._workers.now())
+            return
+        try:
+            await self._scheduler.resume(job_id(worker_id))
+        except NotResumable:
+            return
+        await self._samples.expect(worker_id, await self._workers.now())
 
     async def _first_look(self, worker_id: str) -> None:
         """Look once beside the rhythm, so that the first sample need not wait for it."""
@@ -181,10 +239,3 @@ class WorkerMonitoringScheduler:
         if worker is None:
             raise WorkerNotFound(worker_id=worker_id)
         return worker
-
-    async def _info(self, worker_id: str) -> ScheduleInfo | None:
-        try:
-            info = await self._scheduler.get_task_info(job_id(worker_id))
-        except ScheduleNotFound:
-            return None
-        return info if isinstance(info, ScheduleInfo) else None

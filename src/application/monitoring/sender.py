@@ -3,154 +3,206 @@
 import asyncio
 import contextlib
 import logging
-import random
-from abc import abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
-from application.monitoring.outbox import Outbox, Sending
+from application.monitoring.channel import Answer, Channel, NotDelivered
+from application.monitoring.channels import Channels
+from application.monitoring.outbox import Ending, Outbox, Sending
+from application.monitoring.retrying import GIVE_UP_AFTER, decide
+from application.tasks import end_task
 from domain.errors import StoreUnavailable
-from domain.monitoring.notification import Notification
+from domain.monitoring.message import Message
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 50
+AT_ONCE = 8
+"""Messages on their way to one channel at a time, from one instance."""
 LEASE_S = 30.0
 SEND_TIMEOUT_S = 10.0
 """Less than the lease: nobody else may send a message while this instance still does."""
 POLL_S = 1.0
-FIRST_DELAY_S = 1.0
-LONGEST_DELAY_S = 300.0
-GIVE_UP_AFTER = timedelta(hours=24)
-
-
-class Channel(Protocol):
-    """A way to reach people; its ``name`` is what the outbox calls it."""
-
-    name: str
-
-    @abstractmethod
-    async def send(self, notification: Notification) -> None:
-        """Deliver one message or raise. It may come a second time, with the same ``key``, after a crash in between."""
+ABANDONED_S = 60.0
+"""How often is looked for what waits for a channel that is no longer in the settings."""
 
 
 @dataclass
 class SenderCounters:
-    """What this instance sent. Each only grows."""
+    """What this instance sent, by channel. Each only grows."""
 
-    sent: int = 0
-    failed: int = 0
-    given_up: int = 0
+    sent: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
+    given_up: dict[str, int] = field(default_factory=dict)
+
+    def count(self, what: dict[str, int], channel: str) -> None:
+        """Add one."""
+        what[channel] = what.get(channel, 0) + 1
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """All channels together."""
+        return {name: sum(getattr(self, name).values()) for name in ("sent", "failed", "given_up")}
 
 
 class NotificationSender:
-    """Hosted service: takes what is due from the outbox and sends it. As many instances may run as like."""
+    """Hosted service: takes what is due from the outbox and sends it. As many instances may run as like.
+
+    Each channel has a task of its own, so that one that is slow or down keeps no other waiting.
+    """
 
     def __init__(
         self,
         outbox: Outbox,
-        channels: Iterable[Channel],
+        channels: Channels,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         stop_grace_s: float = SEND_TIMEOUT_S,
         poll_s: float = POLL_S,
+        give_up_after: timedelta = GIVE_UP_AFTER,
     ) -> None:
         self._outbox = outbox
-        self._channels = {channel.name: channel for channel in channels}
+        self._channels = channels
         self._now = now
         self._stop_grace_s = stop_grace_s
         self._poll_s = poll_s
-        self._news = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._failing: dict[str, str] = {}
-        """Channel -> why the last message did not go out on it."""
-        self.counters = SenderCounters()
-        self.trouble: str | None = None
-        """What keeps messages from going out right now; None when all is well."""
+        self._give_up_after = give_up_after
+        self._news = {name: asyncio.Event() for name in channels.names}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_running = False
+        self._lost: dict[str, str] = {}
+        """Channel -> why the outbox could not be asked for it."""
+        self.counters = SenderCounters(*(dict.fromkeys(channels.names, 0) for _ in range(3)))
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps this instance from asking the outbox; None when nothing does. Channels: see their circuits."""
+        return "; ".join(sorted(set(self._lost.values()))) or None
 
     async def start(self) -> None:
         """Begin to send; twice is once."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="notification sender")
+        if self._is_running:
+            return
+        self._is_running = True
+        self._tasks = [
+            asyncio.create_task(self._run(name), name=f"notification sender {name}") for name in self._channels.names
+        ]
+        self._tasks.append(asyncio.create_task(self._watch_abandoned(), name="notification sender, abandoned"))
 
     async def stop(self) -> None:
         """Stop; messages that are being sent get a grace. One that is cut off is sent again when its lease has
         ended."""
-        task, self._task = self._task, None
-        if task is not None:
-            self._news.set()
-            _, late = await asyncio.wait([task], timeout=self._stop_grace_s)
-            if late:
-                task.cancel()
-                await asyncio.wait([task])
+        self._is_running = False
+        tasks, self._tasks = self._tasks, []
+        self.wake()
+        if tasks:
+            *sending, watching = tasks
+            await end_task(watching)
+            if sending:
+                await asyncio.wait(sending, timeout=self._stop_grace_s)
+            for task in sending:
+                await end_task(task)
 
     def wake(self) -> None:
         """Look into the outbox now rather than at the next poll."""
-        self._news.set()
+        for news in self._news.values():
+            news.set()
 
     async def send_due(self) -> int:
-        """Send what is due, once; return how many messages were tried."""
-        due = await self._outbox.take(AT_ONCE, LEASE_S)
-        ended = await asyncio.gather(*(self._send(sending) for sending in due), return_exceptions=True)
+        """Send what is due on all channels, once; return how many messages were tried."""
+        tried = await asyncio.gather(*(self._send_due(self._channels.get(name)) for name in self._channels.names))
+        return sum(tried)
+
+    async def give_up_abandoned(self) -> int:
+        """Give up what waited for too long for channels that no settings name any more; return how many messages.
+
+        Until then it is left alone: another instance, with newer settings, may know the channel.
+        """
+        given_up = 0
+        for name, backlog in (await self._outbox.backlogs()).items():
+            if name in self._channels.names or backlog.oldest_s < self._give_up_after.total_seconds():
+                continue
+            for sending in await self._outbox.take(name, AT_ONCE, LEASE_S):
+                await self._end(sending, Ending("expired", f"there is no channel '{name}' in the settings"))
+                given_up += 1
+        return given_up
+
+    async def _run(self, name: str) -> None:
+        channel, news = self._channels.get(name), self._news[name]
+        while self._is_running:
+            news.clear()
+            if not await self._round(channel) and self._is_running:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), self._poll_s)
+
+    async def _round(self, channel: Channel) -> int:
+        try:
+            tried = await self._send_due(channel)
+        except StoreUnavailable as error:
+            self._lost[channel.name] = str(error)
+        except Exception as error:
+            self._lost[channel.name] = f"{type(error).__name__}: {error}"
+            log.exception("the notification sender failed and goes on")
+        else:
+            self._lost.pop(channel.name, None)
+            return tried
+        return 0
+
+    async def _watch_abandoned(self) -> None:
+        while True:
+            await asyncio.sleep(ABANDONED_S)
+            with contextlib.suppress(StoreUnavailable):  # the channels' own tasks tell of it
+                await self.give_up_abandoned()
+
+    async def _send_due(self, channel: Channel) -> int:
+        due = await self._outbox.take(channel.name, AT_ONCE, LEASE_S)
+        ended = await asyncio.gather(*(self._send(channel, sending) for sending in due), return_exceptions=True)
         for error in ended:
             if isinstance(error, BaseException):
                 raise error
         return len(due)
 
-    async def _run(self) -> None:
-        while self._task is not None:
-            self._news.clear()
-            if not await self._round() and self._task is not None:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), self._poll_s)
-
-    async def _round(self) -> int:
-        try:
-            tried = await self.send_due()
-        except StoreUnavailable as error:
-            self.trouble = str(error)
-        except Exception as error:
-            self.trouble = f"{type(error).__name__}: {error}"
-            log.exception("the notification sender failed and goes on")
+    async def _send(self, channel: Channel, sending: Sending) -> None:
+        answer, failure = await try_to_send(channel, sending.message)
+        if failure is None:
+            await self._end(sending, Ending("sent", answer=answer))
         else:
-            self.trouble = "; ".join(f"channel {name}: {why}" for name, why in self._failing.items()) or None
-            return tried
-        return 0
+            age = self._now() - sending.oldest
+            await self._end(sending, decide(failure, sending, age, self._give_up_after))
 
-    async def _send(self, sending: Sending) -> None:
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self._channel(sending.channel).send(sending.notification)
-        except Exception as error:  # noqa: BLE001 - a channel may raise anything; the message is tried again
-            await self._failed(sending, error)
+    async def _end(self, sending: Sending, ending: Ending) -> None:
+        """Count and tell how a try ended, and settle it."""
+        name, key, tries = sending.channel, sending.message.key, sending.tries
+        about = f"{sending.message.title} ({key})"
+        if ending.how == "sent":
+            self.counters.count(self.counters.sent, name)
         else:
-            self.counters.sent += 1
-            self._failing.pop(sending.channel, None)
-            await self._outbox.done(sending)
-
-    def _channel(self, name: str) -> Channel:
-        channel = self._channels.get(name)
-        if channel is None:
-            raise LookupError(f"there is no channel '{name}' in this program's settings")
-        return channel
-
-    async def _failed(self, sending: Sending, error: Exception) -> None:
-        self.counters.failed += 1
-        why = self._failing[sending.channel] = str(error) or type(error).__name__
-        key = sending.notification.key
-        if self._now() - sending.notification.at > GIVE_UP_AFTER:
-            self.counters.given_up += 1
-            log.error("%s is given up on channel %s after %d tries: %s", key, sending.channel, sending.tries, why)
-            await self._outbox.done(sending)
-            return
-        delay_s = retry_delay_s(sending.tries)
-        log.warning("%s did not go out on channel %s, next try in %.0f s: %s", key, sending.channel, delay_s, why)
-        await self._outbox.again(sending, delay_s)
+            self.counters.count(self.counters.failed, name)
+        if ending.how == "again":
+            log.warning("%s did not go out on channel %s, again in %.0f s: %s", about, name, ending.delay_s, ending.why)
+        elif ending.how != "sent":
+            self.counters.count(self.counters.given_up, name)
+            log.error("%s is given up on channel %s after %d tries: %s", about, name, tries, ending.why)
+        await self._outbox.settle(sending, ending)
 
 
-def retry_delay_s(tries: int) -> float:
-    """Return the wait after so many failed tries: doubling, capped, with jitter that spreads what failed together."""
-    ceiling = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(tries - 1, 30))
-    return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - spreads load, guards nothing
+async def try_to_send(channel: Channel, message: Message) -> tuple[Answer, NotDelivered | None]:
+    """Try once, for a limited time; return what the other side said, and why it failed if it did."""
+    try:
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await channel.open()
+            return await channel.send(message), None
+    except Exception as error:  # noqa: BLE001 - a channel may raise anything
+        failure = as_failure(error)
+        return failure.answer, failure
+
+
+def as_failure(error: Exception) -> NotDelivered:
+    """Return what a channel raised as a failed delivery; what it did not foresee is told by its kind."""
+    if isinstance(error, NotDelivered):
+        return error
+    if isinstance(error, TimeoutError):
+        return NotDelivered(f"no answer within {SEND_TIMEOUT_S:g} s")
+    if isinstance(error, OSError) and str(error):
+        return NotDelivered(str(error))
+    return NotDelivered(f"{type(error).__name__} (its text is not shown: it may have a secret in it)")

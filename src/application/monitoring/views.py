@@ -1,15 +1,21 @@
 """Workers and their monitoring as everybody may see them."""
 
+import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from application.monitoring.rhythm import job_id
+from domain.errors import RoundsmanError
+from domain.monitoring.backoff import Failures
 from domain.monitoring.record import AlertRecord
 from domain.monitoring.sample import MetricSample
-from domain.monitoring.worker import Worker
-from domain.scheduling.schedule import Pause, ScheduleCounts, ScheduleInfo, ScheduleStatus
+from domain.monitoring.worker import Labels, ProviderId, ProviderName, Worker, WorkerId
+from domain.scheduling.schedule import Pause, PutResult, ScheduleCounts, ScheduleInfo, ScheduleStatus
+
+MOST_SELECTED = 10_000
+"""Workers named in one request."""
 
 
 class MonitoringRequest(BaseModel):
@@ -47,11 +53,18 @@ class Monitoring(BaseModel):
     last_error: str | None = None
     running: list[str] = []
     counts: ScheduleCounts = ScheduleCounts()
+    failures: int = 0
+    """Looks that failed since the last that did not."""
+    backing_off_until: datetime | None = None
+    """When it is looked at again, if that is later than its rhythm says, because looks failed again and again."""
 
     @classmethod
-    def of(cls, worker_id: str, info: ScheduleInfo) -> "Monitoring":
-        """Return what a schedule says of a worker's monitoring."""
+    def of(cls, worker_id: str, info: ScheduleInfo, failures: Failures | None = None) -> "Monitoring":
+        """Return what a schedule says of a worker's monitoring, with the ``failures`` of its looks."""
         when = info.descriptor
+        until = failures.backing_off_until if failures else None
+        # Who changed its rhythm, or resumed it, ended the backoff until the next failure.
+        is_backing_off = until is not None and info.next_fire is not None and info.next_fire >= until
         return cls(
             job_id=job_id(worker_id),
             worker_id=worker_id,
@@ -69,7 +82,66 @@ class Monitoring(BaseModel):
             last_error=info.last_error,
             running=info.running,
             counts=info.counts,
+            failures=failures.count if failures else 0,
+            backing_off_until=until if is_backing_off else None,
         )
+
+
+class Selection(BaseModel):
+    """Which workers are meant: those named, those with all these labels, of a provider, in a region; or all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    worker_ids: Annotated[tuple[WorkerId, ...], Field(min_length=1, max_length=MOST_SELECTED)] | None = None
+    labels: Labels | None = None
+    provider: ProviderName | None = None
+    region: ProviderId | None = None
+    all: bool = False
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Selection":
+        by_facts = any(one is not None for one in (self.labels, self.provider, self.region))
+        if [self.worker_ids is not None, by_facts, self.all].count(True) != 1:
+            raise ValueError("say which workers: worker_ids, or labels, provider and region, or all")
+        if self.labels == {} and self.provider is None and self.region is None:
+            raise ValueError("no label selects no worker; for all of them say all")
+        return self
+
+    def selects(self, worker: Worker) -> bool:
+        """Tell whether a worker is meant."""
+        if self.worker_ids is not None:
+            return worker.id in self.worker_ids
+        if self.provider not in (None, worker.provider) or self.region not in (None, worker.region):
+            return False
+        return worker.is_selected_by(self.labels or {})
+
+
+class Refused(BaseModel):
+    """Why something asked for many could not be done for one: a problem as it would be the answer about it alone."""
+
+    type: str
+    """As in the API's own problems: ``urn:roundsman:problem:worker-not-found``."""
+    status: int
+    detail: str
+
+
+class BulkStart(BaseModel):
+    """What a bulk start did for one worker; ``monitoring`` is null and ``problem`` tells why where it failed."""
+
+    worker_id: str
+    result: Literal["created", "changed", "unchanged", "failed"]
+    monitoring: Monitoring | None = None
+    problem: Refused | None = None
+
+    @classmethod
+    def of(cls, worker_id: str, result: PutResult | RoundsmanError, found: Monitoring | None) -> "BulkStart":
+        """Return what became of one worker."""
+        if isinstance(result, RoundsmanError):
+            words = re.findall(r"[A-Z]+(?=[A-Z][a-z]|$)|[A-Z][a-z]*", type(result).__name__)
+            kind = f"urn:roundsman:problem:{'-'.join(words).lower()}"
+            problem = Refused(type=kind, status=result.status, detail=str(result))
+            return cls(worker_id=worker_id, result="failed", problem=problem)
+        return cls(worker_id=worker_id, result=result.value, monitoring=found)
 
 
 class WorkerView(Worker):

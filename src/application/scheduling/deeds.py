@@ -46,8 +46,8 @@ def of_change(
     definition: RecurrentTaskDescriptor | None,
     event: Facts,
 ) -> Deed | None:
-    """Return a change of a schedule as a deed; None for parking, which nobody asks for."""
-    if "parked" in event:
+    """Return a change of a schedule as a deed; None for parking and postponing, which nobody asks for."""
+    if "parked" in event or "postponed_s" in event:
         return None
     old = before.definition if isinstance(before, Stored) else None
     is_whole = before is None or after is None

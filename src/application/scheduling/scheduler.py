@@ -164,6 +164,14 @@ class BackgroundTaskScheduler:
             raise NotResumable(id=task_id)
         return await self._update(task_id, states.resumed, "schedule.resumed", {"by": who})
 
+    async def postpone(self, task_id: str, delay_s: float, by: str) -> ScheduleInfo:
+        """Let no fire of a schedule come for ``delay_s`` seconds; 0 takes that back. Its definition and rhythm stay."""
+        delay_ms = round(delay_s * 1000)
+        event: dict[str, object] = {"by": by, "postponed_s": delay_s}
+        return await self._update(
+            task_id, lambda found, now: states.postponed(found, now, delay_ms), "schedule.changed", event
+        )
+
     async def run_now(self, task_id: str) -> str:
         """Run a schedule's job once beside its rhythm; return the run's id. Raises ``ScheduleBusy`` as overlap says."""
         return await self._extra_runs.run_now(task_id)

@@ -66,6 +66,21 @@ def resumed(stored: Stored, now: int) -> ScheduleState:
     return stored.state.model_copy(update={"paused": None, "parked": None, "due": due})
 
 
+def postponed(stored: Stored, now: int, delay_ms: int) -> ScheduleState | None:
+    """Return the state whose next fire is the first after a delay; 0 takes a postponement back.
+
+    None where nothing is to be changed: it rests, or has no fire then, or one that is late already, or later anyway.
+    """
+    state = stored.state
+    if state.paused or state.parked:
+        return None
+    trigger = compile_trigger(stored.definition, state.anchor, looks=HASTY)
+    due = first_due(trigger, stored.definition.policy, now + max(delay_ms - 1, 0))
+    if due is None or (due <= state.due if delay_ms else due >= state.due):
+        return None
+    return state.model_copy(update={"due": due})
+
+
 def withdrawn(before: Stored, after: ScheduleState | None, now: int) -> int:
     """Return how many fires were late when a change came that starts anew after them: nobody will take them."""
     state = before.state

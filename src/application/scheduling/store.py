@@ -112,6 +112,10 @@ class ScheduleStore(Protocol):
         """Return a schedule, also one that cannot be read, or None."""
         ...
 
+    async def find_all(self, schedule_ids: list[str]) -> "list[Stored | Unreadable | None]":
+        """Return each of some schedules, also those that cannot be read, in one round trip."""
+        ...
+
     async def statistics(self, schedule_ids: list[str]) -> list[Statistics]:
         """Return what is counted of each."""
         ...

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from urllib.parse import quote
 
 from domain.monitoring.notification import Notification
-from domain.monitoring.rule import Severity
+from domain.monitoring.severity import Severity
 
 FACETS = ("rule", "worker", "severity", "metric", "provider", "region")
 LABEL = "label:"

@@ -30,11 +30,17 @@ class RetryPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_retries: Annotated[int, Field(ge=0, le=1000)] = 0
-    backoff_s: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 1.0
-    factor: Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)] = 2.0
-    max_backoff_s: Annotated[float, Field(ge=0, le=604_800, allow_inf_nan=False)] = 300.0
-    jitter: bool = True
+    max_retries: Annotated[int, Field(ge=0, le=1000)] = Field(default=0, description="Retries, beside the first try.")
+    backoff_s: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = Field(
+        default=1.0, description="Most that the first retry waits."
+    )
+    factor: Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)] = Field(
+        default=2.0, description="By how much that grows from one retry to the next."
+    )
+    max_backoff_s: Annotated[float, Field(ge=0, le=604_800, allow_inf_nan=False)] = Field(
+        default=300.0, description="Most that any retry waits."
+    )
+    jitter: bool = Field(default=True, description="Wait a random part of that time, or the whole.")
 
     def decide(self, failure: BaseException, retries: int) -> RetryDecision:
         """Decide after ``failure``, with ``retries`` already spent (take-overs after a crash do not spend any)."""

@@ -30,25 +30,34 @@ UtcDatetime = Annotated[datetime, AfterValidator(aware_utc)]
 
 
 class SchedulePolicy(BaseModel):
-    """Say what happens around the plain rhythm.
-
-    ``overlap``: what a fire does while a run of its schedule is not over, over all instances: ``skip`` it,
-    ``queue_one`` (at most one waits), ``allow(n)`` (up to n at once). ``catch_up``: what is made of fires that nobody
-    could take in time: ``one`` run for the latest of them, ``none``, or ``all(n)``, the n latest, one after another.
-    """
+    """Say what happens around the plain rhythm."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    overlap: Overlap = "skip"
-    catch_up: CatchUp = "one"
-    jitter_s: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 0.0
-    """Each fire is late by a part of this that only its schedule and its due time decide."""
-    start: UtcDatetime | None = None
-    end: UtcDatetime | None = None
-    max_retries: Annotated[int, Field(ge=0, le=1000)] | None = None
-    """None: as the job class says."""
-    timeout_s: Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)] | None = None
-    """None: as the job class says, or the setting."""
+    overlap: Overlap = Field(
+        default="skip",
+        description="What a fire does while a run of its schedule is not over, over all instances: `skip` it, "
+        "`queue_one` (at most one waits), `allow(n)` (up to n at once).",
+    )
+    catch_up: CatchUp = Field(
+        default="one",
+        description="What is made of fires that nobody could take in time: `one` run for the latest of them, `none`, "
+        "or `all(n)`, the n latest, one after another.",
+    )
+    jitter_s: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = Field(
+        default=0.0,
+        description="Each fire is late by a part of this that only its schedule and its due time decide.",
+    )
+    start: UtcDatetime | None = Field(
+        default=None, description="It does not fire before; an interval counts from here, a calendar from this day."
+    )
+    end: UtcDatetime | None = Field(default=None, description="It does not fire after, and is removed then.")
+    max_retries: Annotated[int, Field(ge=0, le=1000)] | None = Field(
+        default=None, description="How often a failed run is tried again; as the job's class says without it."
+    )
+    timeout_s: Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)] | None = Field(
+        default=None, description="How long an attempt may take; as the job's class says without it, or the setting."
+    )
 
     @model_validator(mode="after")
     def _bounds(self) -> "SchedulePolicy":

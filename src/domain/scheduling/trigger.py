@@ -49,16 +49,26 @@ class CalendarInterval(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    years: Annotated[int, Field(strict=True, ge=0, le=100, exclude_if=_absent)] = 0
-    months: Annotated[int, Field(strict=True, ge=0, le=1200, exclude_if=_absent)] = 0
-    weeks: Annotated[int, Field(strict=True, ge=0, le=5200, exclude_if=_absent)] = 0
-    days: Annotated[int, Field(strict=True, ge=0, le=36_500, exclude_if=_absent)] = 0
+    years: Annotated[int, Field(strict=True, ge=0, le=100, exclude_if=_absent)] = Field(
+        default=0, description="Years from one date to the next, beside the months."
+    )
+    months: Annotated[int, Field(strict=True, ge=0, le=1200, exclude_if=_absent)] = Field(
+        default=0, description="Months from one date to the next."
+    )
+    weeks: Annotated[int, Field(strict=True, ge=0, le=5200, exclude_if=_absent)] = Field(
+        default=0, description="Weeks from one date to the next; they do not mix with months and years."
+    )
+    days: Annotated[int, Field(strict=True, ge=0, le=36_500, exclude_if=_absent)] = Field(
+        default=0, description="Days from one date to the next, beside the weeks."
+    )
     day: Annotated[int, Field(strict=True, ge=1, le=31)] | None = Field(
         default=None, exclude_if=_absent, description="Day of the month; that of the first date without it."
     )
-    hour: Annotated[int, Field(strict=True, ge=0, le=23)] = 0
-    minute: Annotated[int, Field(strict=True, ge=0, le=59)] = 0
-    second: Annotated[int, Field(strict=True, ge=0, le=59, exclude_if=_absent)] = 0
+    hour: Annotated[int, Field(strict=True, ge=0, le=23)] = Field(default=0, description="Of the time of the day.")
+    minute: Annotated[int, Field(strict=True, ge=0, le=59)] = Field(default=0, description="The same.")
+    second: Annotated[int, Field(strict=True, ge=0, le=59, exclude_if=_absent)] = Field(
+        default=0, description="The same."
+    )
     start_date: date | None = Field(
         default=None,
         exclude_if=_absent,
@@ -91,17 +101,19 @@ class CalendarInterval(BaseModel):
 
 
 class TriggerPart(BaseModel):
-    """One trigger of a combination: ``interval`` (seconds), ``cron`` or ``calendar``.
-
-    Without a ``timezone`` of its own it goes by that of the schedule.
-    """
+    """One trigger of a combination: ``interval``, ``cron`` or ``calendar``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    interval: Interval | None = None
-    cron: CronText | None = None
-    calendar: CalendarInterval | None = None
-    timezone: Timezone | None = None
+    interval: Interval | None = Field(
+        default=None,
+        description="Seconds, counted from the full minute in which the schedule was made, or from `policy.start`.",
+    )
+    cron: CronText | None = Field(default=None, description="A line of five fields, as in crontab(5).")
+    calendar: CalendarInterval | None = Field(default=None, description="Every so many months or days.")
+    timezone: Timezone | None = Field(
+        default=None, description="IANA name of its timezone; that of the schedule without it. None for an interval."
+    )
 
     @model_validator(mode="after")
     def _one(self) -> "TriggerPart":

@@ -45,6 +45,10 @@ def _parse_label(text: str) -> str:
 WorkerId = Annotated[
     str, typer.Argument(metavar="ID", parser=_parse_id, autocompletion=worker_ids, help="The worker's id.")
 ]
+WorkerIds = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ID]...", parser=_parse_id, autocompletion=worker_ids, help="The workers' ids."),
+]
 ScheduleId = Annotated[
     str, typer.Argument(metavar="ID", parser=_parse_id, autocompletion=schedule_ids, help="The schedule's id.")
 ]

@@ -82,6 +82,22 @@ def describe_put(worker_id: str, answer: Answer, now: datetime) -> str:
     return f"{first} {worker_id}: {describe_monitoring(answer.body)}.{next_look}"
 
 
+def bulk_columns() -> list[Column]:
+    """Return the columns of what a bulk start did."""
+    return [
+        Column("ID", field("worker_id")),
+        Column("RESULT", field("result")),
+        Column("MONITORING", lambda row: describe_monitoring(pick(row, "monitoring"))),
+        Column("WHY NOT", field("problem.detail")),
+    ]
+
+
+def describe_bulk(answer: Row) -> str:
+    """Say in one line what a bulk start did."""
+    counts = [f"{shown(answer.get(result))} {result}" for result in ("created", "changed", "unchanged", "failed")]
+    return f"{', '.join(counts)}."
+
+
 def describe_removed(worker_id: str, before: Row) -> str:
     """Say what ``workers rm`` ended, by what was known before."""
     ended = [f"Worker {worker_id} is removed."]
@@ -103,6 +119,8 @@ def _monitoring_facts(monitoring: object, now: datetime) -> list[tuple[str, obje
         ("Last look", describe_moment(monitoring.get("last_run_time"), now)),
         ("Last outcome", monitoring.get("last_outcome")),
         ("Last error", monitoring.get("last_error")),
+        ("Failed looks", monitoring.get("failures") or None),
+        ("Backing off until", describe_moment(monitoring.get("backing_off_until"), now)),
     ]
 
 

@@ -1,12 +1,12 @@
 """``roundsman workers``: the machines that are watched."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from infrastructure.cli import worker_views as views
 from infrastructure.cli.address import path
-from infrastructure.cli.errors import WrongInput
+from infrastructure.cli.errors import REFUSED, WrongInput
 from infrastructure.cli.options import (
     AsJson,
     CancelRunning,
@@ -19,6 +19,7 @@ from infrastructure.cli.options import (
     Timezone,
     Until,
     WorkerId,
+    WorkerIds,
     api,
     given,
 )
@@ -26,6 +27,8 @@ from infrastructure.cli.output import print_facts, print_json, say, show_page, s
 from infrastructure.cli.schedule_views import say_stopped
 
 LAST_SAMPLES = 20
+MOST_TOLD = 20
+"""Workers of a bulk start that are shown when all went well; of more, those that failed and how many did not."""
 SAMPLES_A_PAGE = 10_000
 """Without --since, one page is all there is: the last samples."""
 
@@ -97,32 +100,57 @@ def show(ctx: typer.Context, worker_id: WorkerId, as_json: AsJson = False) -> No
 @workers.command()
 def monitor(
     ctx: typer.Context,
-    worker_id: WorkerId,
+    worker_ids: WorkerIds = None,
     interval: Interval = None,
     cron: Cron = None,
     timezone: Timezone = None,
     paused: Annotated[bool | None, typer.Option("--pause/--resume", help="Let it rest, or let it go on.")] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="All workers.")] = False,
+    label: Label = None,
+    provider: Annotated[str | None, typer.Option(metavar="PROVIDER", help="All workers of this provider.")] = None,
+    region: Annotated[str | None, typer.Option(metavar="REGION", help="All workers in this region.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start watching a worker, or change how often it is looked at. Doing it twice changes nothing.
+    """Start watching workers, or change how often they are looked at. Doing it twice changes nothing.
 
-    Without --interval and --cron it keeps its rhythm; a new one begins with the interval of the settings.
+    Without --interval and --cron a worker keeps its rhythm; a new one begins with the interval of its provider or of
+    the settings. Of several workers each is told; the exit status is 4 if some could not be started.
 
     \b
     Examples:
       roundsman workers monitor build --interval 5s
       roundsman workers monitor build --cron '*/10 8-18 * * 1-5'
       roundsman workers monitor build --pause
+      roundsman workers monitor --label team=web --interval 1m
+      roundsman workers monitor --all --resume
     """
     if interval is not None and cron is not None:
         raise WrongInput(what="--interval and --cron", why="give one of them")
+    labels = dict(pair.split("=", 1) for pair in label) if label else None
+    meant = given(worker_ids=worker_ids, labels=labels, provider=provider, region=region, all=everyone or None)
+    if not meant or (len(meant) > 1 and ("worker_ids" in meant or "all" in meant)):
+        raise WrongInput(what="which workers", why="give ids, or --label, --provider and --region, or --all")
+    how = given(interval_s=interval, cron=cron, timezone=timezone, paused=paused)
     with api(ctx) as client:
-        body = given(interval_s=interval, cron=cron, timezone=timezone, paused=paused)
-        answer = client.put(path("workers", worker_id, "monitoring"), body)
-        if as_json:
-            print_json(answer.body)
+        if worker_ids is not None and len(worker_ids) == 1:
+            answer = client.put(path("workers", worker_ids[0], "monitoring"), how)
+            print_json(answer.body) if as_json else say(views.describe_put(worker_ids[0], answer, client.now))
         else:
-            say(views.describe_put(worker_id, answer, client.now))
+            _say_bulk(client.put("/monitoring", {**meant, **how}).body, as_json)
+
+
+def _say_bulk(answer: Any, as_json: bool) -> None:
+    """Tell what a bulk start did: all that failed, and the others where they are few; exit with 4 if some failed."""
+    if as_json:
+        print_json(answer)
+    else:
+        failed = [item for item in answer["items"] if item["result"] == "failed"]
+        items = answer["items"] if len(answer["items"]) <= MOST_TOLD else failed
+        if items:
+            show_page({"items": items, "next_cursor": None}, False, views.bulk_columns(), "")
+        say(views.describe_bulk(answer))
+    if answer["failed"]:
+        raise typer.Exit(REFUSED)
 
 
 @workers.command()

@@ -6,7 +6,9 @@ from typing import cast
 
 from application.monitoring.alert_book import AlertBook, AlertStep, Committed, WorkerAlerts
 from domain.monitoring.alert import AlertState
+from domain.monitoring.notification import Notification
 from domain.monitoring.record import AlertRecord
+from domain.monitoring.routing import Routing
 from infrastructure.monitoring.scripts import MonitoringScripts
 from infrastructure.redis.connection import store_errors
 
@@ -17,11 +19,11 @@ VERSION, CURSOR = ".version", ".cursor"
 class RedisAlertBook(AlertBook):
     """The states of one worker are one record: a sample is evaluated by all its rules, or by none."""
 
-    def __init__(self, scripts: MonitoringScripts, channels: tuple[str, ...] = ("log",)) -> None:
-        """``channels`` are where every message is sent."""
+    def __init__(self, scripts: MonitoringScripts, routing: Routing | None = None) -> None:
+        """``routing`` says where messages are sent; without it, all go to the log."""
         self._scripts = scripts
         self._redis = scripts.store.command
-        self._channels = channels
+        self._routing = routing or Routing()
 
     async def read(self, worker_id: str) -> WorkerAlerts:
         """Return a worker's alerts."""
@@ -68,12 +70,21 @@ class RedisAlertBook(AlertBook):
                     record.model_dump_json() for change, record in records if change.is_over and record.fired_at
                 ],
                 "events": [(change.topic, _payload(record)) for change, record in records if change.topic],
-                "outbox": [
-                    (f"{notification.lane}@{channel}", notification.model_dump_json())
-                    for notification in step.notifications
-                    for channel in self._channels
-                ],
+                "outbox": [self._letter(notification) for notification in step.notifications],
+                "wait_ms": round(self._routing.grouping.wait_s * 1000),
+                "interval_ms": round(self._routing.grouping.interval_s * 1000),
             }
+        )
+
+    def _letter(self, notification: Notification) -> tuple[str, str, str, int, list[tuple[str, str]]]:
+        """Return one message for the outbox: whose it is, whether it is the last, where it goes."""
+        before = notification.not_before
+        return (
+            notification.alert_id,
+            "1" if notification.kind == "resolved" else "",
+            notification.model_dump_json(),
+            round(before.timestamp() * 1000) if before else 0,
+            list(self._routing.lanes(notification).items()),
         )
 
 

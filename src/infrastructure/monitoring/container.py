@@ -1,5 +1,6 @@
 """The container of monitoring: its stores, providers of metrics, engine and hosted services."""
 
+from datetime import timedelta
 from typing import Any
 
 from dependency_injector import containers, providers
@@ -7,6 +8,9 @@ from dependency_injector import containers, providers
 from application.events.bus import EventBus
 from application.monitoring.alert_list import AlertList
 from application.monitoring.alerting import AlertEngine
+from application.monitoring.backoff import Backoff
+from application.monitoring.channel_desk import ChannelDesk
+from application.monitoring.channels import Channels
 from application.monitoring.handler import WorkerNotificationHandler
 from application.monitoring.providers import MetricsProvider, MetricsProviders
 from application.monitoring.registry import WorkerRegistry
@@ -18,9 +22,11 @@ from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from application.scheduling.deeds import unwritten
 from infrastructure.events.bus import RedisEventBus
 from infrastructure.monitoring.alerts import RedisAlertBook
+from infrastructure.monitoring.channels.making import make_channels
+from infrastructure.monitoring.deliveries import RedisDeliveries
+from infrastructure.monitoring.fleet import RedisFleet
 from infrastructure.monitoring.local import LocalProvider
-from infrastructure.monitoring.log_channel import LogChannel
-from infrastructure.monitoring.outbox import RedisOutbox
+from infrastructure.monitoring.outbox import OutboxOptions, RedisOutbox
 from infrastructure.monitoring.samples import RedisSamples
 from infrastructure.monitoring.scripts import MonitoringRetention, MonitoringScripts
 from infrastructure.monitoring.workers import RedisWorkers
@@ -56,9 +62,23 @@ def handler(bus: RedisEventBus, engine: AlertEngine, sender: NotificationSender)
     return WorkerNotificationHandler(bus, engine, sender.wake)
 
 
-def sender(outbox: RedisOutbox, log_channel: LogChannel) -> NotificationSender:
-    """Return the sender with all channels there are."""
-    return NotificationSender(outbox, [log_channel])
+def channels(settings: AlertsSettings) -> Channels:
+    """Return the channels of the settings."""
+    return make_channels(settings.channels)
+
+
+def outbox_options(settings: AlertsSettings) -> OutboxOptions:
+    """Return what the settings say about sending."""
+    return OutboxOptions(
+        interval_s=settings.group_interval_s,
+        deliveries_kept=settings.deliveries_kept,
+        deliveries_kept_s=settings.deliveries_kept_h * 3600,
+    )
+
+
+def sender(outbox: RedisOutbox, channels: Channels, settings: AlertsSettings) -> NotificationSender:
+    """Return the sender."""
+    return NotificationSender(outbox, channels, give_up_after=timedelta(hours=settings.give_up_after_h))
 
 
 class MonitoringContainer(containers.DeclarativeContainer):
@@ -83,17 +103,22 @@ class MonitoringContainer(containers.DeclarativeContainer):
     scripts = providers.Singleton(MonitoringScripts, store, instance_id, kept)
     workers = providers.Singleton(RedisWorkers, scripts)
     samples = providers.Singleton(RedisSamples, scripts)
-    book = providers.Singleton(RedisAlertBook, scripts)
-    outbox = providers.Singleton(RedisOutbox, scripts)
+    fleet = providers.Singleton(RedisFleet, scripts)
+    book = providers.Singleton(RedisAlertBook, scripts, alert_settings.provided.routing)
+    outbox_options = providers.Singleton(outbox_options, alert_settings)
+    outbox = providers.Singleton(RedisOutbox, scripts, instance_id, outbox_options)
+    deliveries = providers.Singleton(RedisDeliveries, scripts, outbox_options)
     bus = providers.Singleton(event_bus, events)
 
     local_provider = providers.Singleton(LocalProvider)
     metrics_providers = providers.Singleton(metrics_providers, local_provider, user_providers)
     rhythms = providers.Singleton(Rhythms, schedules)
+    backoff = providers.Singleton(Backoff, fleet, rhythms, task_scheduler)
     alert_engine = providers.Singleton(alert_engine, workers, samples, book, rhythms, alert_settings)
-    log_channel = providers.Singleton(LogChannel)
 
-    sender = providers.Singleton(sender, outbox, log_channel)
+    channels = providers.Singleton(channels, alert_settings)
+    sender = providers.Singleton(sender, outbox, channels, alert_settings)
+    channel_desk = providers.Singleton(ChannelDesk, channels, outbox, deliveries, write_down, instance_id)
     handler = providers.Singleton(handler, events, alert_engine, sender)
     monitoring = providers.Singleton(
         WorkerMonitoringScheduler,
@@ -103,6 +128,8 @@ class MonitoringContainer(containers.DeclarativeContainer):
         tasks,
         task_scheduler,
         schedules,
+        fleet,
+        metrics_providers,
         default_interval_s=settings.provided.interval_s,
     )
     registry = providers.Singleton(

@@ -21,6 +21,9 @@ ALLOWED_OUT_OF_MEMORY = frozenset({"change_worker", "remove_worker", "commit_ale
 ACKNOWLEDGED = frozenset({"create_worker", "change_worker", "remove_worker"})
 """What somebody is told yes for is as durable as was chosen; a sample, or a step of an alert, is made up for."""
 
+USE_LANES = frozenset({"commit_alerts", "take_outbox", "settle_outbox", "note_delivery"})
+"""What puts messages into the outbox, or takes them out."""
+
 
 @dataclass(frozen=True)
 class MonitoringRetention:
@@ -43,7 +46,8 @@ def source(name: str, retention: MonitoringRetention) -> str:
         f"local KEPT_MS, KEPT_COUNT = {retention.samples_kept_s * 1000:.0f}, {retention.samples_kept}\n"
         f"local AHEAD_MS = {MAX_AHEAD_S * 1000:.0f}\n"
     )
-    return head + "\n".join([emit_prelude(), _text("prelude"), _text(name)])
+    shared = ["prelude", "lanes"] if name in USE_LANES else ["prelude"]
+    return head + "\n".join([emit_prelude(), *(_text(one) for one in shared), _text(name)])
 
 
 @cache

@@ -93,7 +93,8 @@ METRICS: tuple[MetricSpec, ...] = (
     _process(
         "notifications_total",
         "counter",
-        "Alert messages by what became of a try: sent, failed (tried again), given_up.",
+        "Alert messages by channel and what became of a try: sent, failed (tried again), given_up.",
+        "channel",
         "outcome",
     ),
     _process(
@@ -108,6 +109,15 @@ METRICS: tuple[MetricSpec, ...] = (
         "queue_runs", "Runs in the store: ready, running, later (delayed, or waiting for a retry), parked.", "state"
     ),
     _fleet("queue_oldest_ready_seconds", "For how long the first of the ready runs has been waiting; 0 without one."),
+    _fleet("notifications_waiting", "Alert messages that a channel has not taken yet.", "channel"),
+    _fleet("notifications_oldest_seconds", "For how long the first of them has been waiting.", "channel"),
+    _fleet(
+        "channel_state",
+        "1 for the state that a channel is in: closed (it works), open (it failed and is left alone), half_open (one "
+        "message tries it).",
+        "channel",
+        "state",
+    ),
     _fleet("instances", "Processes of the fleet by how they stand: alive, silent.", "status"),
     _fleet("event_group_pending", "Events that a group has read and not acknowledged.", "group"),
     _fleet("event_group_lag", "Events that a group has not read yet, as far as the store can tell.", "group"),

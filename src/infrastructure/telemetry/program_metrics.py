@@ -4,14 +4,16 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 
+from application.monitoring.channel_desk import ChannelDesk, Waiting
+from application.monitoring.outbox import CircuitState
 from application.monitoring.sender import SenderCounters
 from application.runs.store import QueueStats, RunStore
 from domain.errors import StoreUnavailable
@@ -28,6 +30,7 @@ FLEET_TIMEOUT_S = 1.0
 FLEET_KEPT_S = 1.0
 """What was read of the store answers all scrapes for so long: no number of scrapers is a load on it."""
 MOST_GROUPS = 50
+MOST_CHANNELS = 50
 MOST_INSTANCES = 10_000
 
 Values = dict[str, dict[tuple[str, ...], float]]
@@ -46,6 +49,7 @@ class Sources:
     events: RedisEventBus
     engine: Engine | None
     notifications: SenderCounters | None
+    channels: ChannelDesk
     spans: Callable[[], Mapping[str, int]]
     """Spans by what became of them."""
 
@@ -101,6 +105,7 @@ class ProgramMetrics:
                 queue = await self._sources.runs.queue_stats(self._sources.lanes)
                 page = await self._sources.instances.page(gone=False, limit=MOST_INSTANCES)
                 backlogs = await self._sources.events.backlogs()
+                channels = (await self._sources.channels.waiting())[:MOST_CHANNELS]
         except (StoreUnavailable, TimeoutError):
             return {"roundsman_store_up": {(): 0}}
         except Exception:
@@ -110,6 +115,7 @@ class ProgramMetrics:
         return {
             "roundsman_store_up": {(): 1},
             **_queue_values(queue),
+            **_channel_values(channels),
             "roundsman_instances": {
                 (status,): count for status, count in Counter(one.status.value for one in page.items).items()
             },
@@ -132,10 +138,11 @@ def own_values(meter: RunMeter, sources: Sources) -> Values:
         "spans_total": {(outcome,): count for outcome, count in sources.spans().items()},
     }
     if (sent := sources.notifications) is not None:
+        again = {name: count - sent.given_up.get(name, 0) for name, count in sent.failed.items()}
         values["notifications_total"] = {
-            ("sent",): sent.sent,
-            ("failed",): sent.failed - sent.given_up,
-            ("given_up",): sent.given_up,
+            (name, outcome): count
+            for outcome, counts in (("sent", sent.sent), ("failed", again), ("given_up", sent.given_up))
+            for name, count in counts.items()
         }
     if sources.engine is not None:
         _add_engine(values, sources.engine)
@@ -185,6 +192,17 @@ def _queue_values(queue: QueueStats) -> Values:
             ("parked",): queue.parked,
         },
         "roundsman_queue_oldest_ready_seconds": {(): max((lane.oldest_ready_s or 0.0 for lane in lanes), default=0.0)},
+    }
+
+
+def _channel_values(channels: Sequence[Waiting]) -> Values:
+    states = get_args(CircuitState)
+    return {
+        "roundsman_notifications_waiting": {(one.channel,): one.backlog.messages for one in channels},
+        "roundsman_notifications_oldest_seconds": {(one.channel,): one.backlog.oldest_s for one in channels},
+        "roundsman_channel_state": {
+            (one.channel, state): one.circuit.state == state for one in channels for state in states
+        },
     }
 
 

@@ -78,6 +78,7 @@ class ProgramTelemetry:
             events=container.events(),
             engine=engine,
             notifications=container.monitoring.sender().counters if executes else None,
+            channels=container.monitoring.channel_desk(),
             spans=self.span_counts,
         )
         return ProgramMetrics(self.meter, sources)

@@ -21,6 +21,7 @@ from infrastructure.web import (
     audit,
     docs_page,
     events,
+    fleet,
     instances,
     metrics,
     monitoring,
@@ -39,6 +40,7 @@ from infrastructure.web.traces import FollowTraces
 FEATURES: tuple[APIRouter, ...] = (
     workers.router,
     monitoring.router,
+    fleet.router,
     schedules.router,
     alerts.router,
     instances.router,

@@ -41,6 +41,8 @@ MONITORING = {
     "last_error": None,
     "running": [],
     "counts": COUNTS,
+    "failures": 0,
+    "backing_off_until": None,
 }
 SAMPLE = {
     "worker_id": "build-7",
@@ -97,6 +99,27 @@ EXAMPLES: dict[str, Any] = {
     "WorkerView": WORKER_VIEW,
     "WorkerPage": {"items": [WORKER_VIEW], "next_cursor": "build-7"},
     "Monitoring": MONITORING,
+    "MonitoringPage": {"items": [MONITORING], "next_cursor": "build-7"},
+    "FleetView": {
+        "items": [
+            {"worker_id": "build-7", "result": "created", "monitoring": MONITORING, "problem": None},
+            {
+                "worker_id": "build-8",
+                "result": "failed",
+                "monitoring": None,
+                "problem": {
+                    "type": "urn:roundsman:problem:worker-not-found",
+                    "status": 404,
+                    "detail": "There is no worker 'build-8'. It may have been removed; list the workers to see which "
+                    "there are.",
+                },
+            },
+        ],
+        "created": 1,
+        "changed": 0,
+        "unchanged": 0,
+        "failed": 1,
+    },
     "SamplePage": {"items": [SAMPLE], "next_cursor": "2026-11-22T08:00:05.004Z"},
     "AlertPage": {"items": [ALERT], "next_cursor": None},
 }

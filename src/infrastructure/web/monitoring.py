@@ -58,7 +58,7 @@ async def start_monitoring(
 
     The same request again changes nothing. Left out, the rhythm and a pause stay as they are.
     """
-    with _told_by_place():
+    with told_by_place():
         started = await services.monitoring.start(worker_id, wanted)
     response.status_code = 201 if started.is_new else 200
     return started.monitoring
@@ -106,7 +106,8 @@ async def run_monitoring(worker_id: WorkerId, services: FromServices) -> RunStar
 
 
 @contextmanager
-def _told_by_place() -> Iterator[None]:
+def told_by_place() -> Iterator[None]:
+    """Tell which part of the body a refusal is about."""
     try:
         yield
     except InvalidTrigger as error:

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from application.events.bus import EventBus
 from application.monitoring.alert_list import AlertList
+from application.monitoring.channel_desk import ChannelDesk
 from application.monitoring.registry import WorkerRegistry
 from application.monitoring.scheduler import WorkerMonitoringScheduler
 from application.runs.registry import JobRegistry
@@ -33,6 +34,7 @@ class Services:
     workers: WorkerRegistry
     monitoring: WorkerMonitoringScheduler
     alerts: AlertList
+    channels: ChannelDesk
     audit: RedisAuditLog
     metrics: ProgramMetrics | None = None
 

@@ -2,7 +2,8 @@
 -- the messages that are to be sent.
 -- ARGV: source, worker id, version as read, time of the last sample evaluated (ms, '' = as it was), '1' to close for good,
 --       JSON { states = { { rule id, state } ... }, open = { { alert id, record ('' = no longer open) } ... },
---              history = { record ... }, events = { { topic, data } ... }, outbox = { { lane, message } ... } }
+--              history = { record ... }, events = { { topic, data } ... }, outbox = { { alert id, '1' for its last message, message,
+--              ms before which it does not go, { { channel, lane } ... } } ... }, wait_ms, interval_ms (of the outbox) }
 -- Reply: 'done', 'stale' or 'gone' (the worker is, so that only closing is left)
 local worker, work = ARGV[2], cjson.decode(ARGV[6])
 local book, is_closing = mon('alerts', worker), ARGV[5] == '1'
@@ -45,8 +46,25 @@ end
 for _, event in ipairs(work.events) do
   emit(event[1], event[2])
 end
+-- Where an alert was told once, it is told to its end, in the same lane: whatever its severity, its worker's labels or the
+-- settings are by then. So a resolve follows its firing.
 for _, message in ipairs(work.outbox) do
-  redis.call('RPUSH', mon('outbox', message[1]), message[2])
-  redis.call('ZADD', mon('outbox_due'), 'NX', whole(now), message[1])
+  local alert, text, not_before = message[1], message[3], tonumber(message[4])
+  local told = redis.call('HGET', mon('outbox_routes'), alert)
+  local lanes = told and cjson.decode(told) or {}
+  local is_over = message[2] == '1'
+  if not (is_over and told) then
+    for _, route in ipairs(message[5]) do
+      lanes[route[1]] = lanes[route[1]] or route[2]
+    end
+  end
+  for channel, lane in pairs(lanes) do
+    enqueue(channel, lane, text, not_before, work.wait_ms, work.interval_ms)
+  end
+  if is_over then
+    redis.call('HDEL', mon('outbox_routes'), alert)
+  elseif next(lanes) then
+    redis.call('HSET', mon('outbox_routes'), alert, cjson.encode(lanes))
+  end
 end
 return 'done'

@@ -1,20 +1,71 @@
--- settle_outbox: end the lease of a lane: its message is done with, or is tried again later.
--- ARGV: source, lane, token, delay until the next try (ms, '' = done)
+-- settle_outbox: end the lease of a lane: its messages are done with ('sent', 'refused', 'expired') or are tried again
+-- later ('again'); and note how the channel is, and what became of the message.
+-- A channel that failed often enough in a row is left alone for a while, doubling; one that answered is well.
+-- ARGV: source, channel, lane, token, how, delay until the next try (ms), failures in a row that open the circuit,
+--       for how long then at first (ms), and at most, for how long the receiver wants no more (ms), why it failed,
+--       least time between two messages of a lane (ms), id of the delivery, delivery (JSON), deliveries kept, for how long (ms)
 -- Reply: 1, or 0 when the lease is no longer this one
-local lane = ARGV[2]
-if redis.call('HGET', mon('outbox_leases'), lane) ~= ARGV[3] then
+local channel, lane, how, delay_ms = ARGV[2], ARGV[3], ARGV[5], tonumber(ARGV[6])
+local limit, first_ms, longest_ms, hold_ms = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local interval_ms, name, circuit = tonumber(ARGV[12]), lane_of(channel, lane), mon('circuit', channel)
+local is_mine = redis.call('HGET', mon('outbox_leases'), name) == ARGV[4]
+if is_mine or how == 'sent' then
+  note_delivery(ARGV[13], ARGV[14], tonumber(ARGV[15]), tonumber(ARGV[16]))
+end
+if not is_mine then
   return 0
 end
-redis.call('HDEL', mon('outbox_leases'), lane)
-if ARGV[4] ~= '' then
-  redis.call('ZADD', mon('outbox_due'), whole(now + tonumber(ARGV[4])), lane)
+redis.call('HDEL', mon('outbox_leases'), name)
+
+local due = now + delay_ms
+if how == 'sent' or how == 'refused' then
+  redis.call('HDEL', circuit, 'failures', 'until', 'opened', 'probing', 'failing_since', 'why')
+else
+  local failures = redis.call('HINCRBY', circuit, 'failures', 1)
+  redis.call('HSETNX', circuit, 'failing_since', whole(now))
+  redis.call('HSET', circuit, 'why', ARGV[11])
+  if redis.call('HDEL', circuit, 'probing') == 1 then
+    redis.call('HDEL', circuit, 'until')
+  end
+  local rest = hold_ms
+  if failures >= limit then
+    redis.call('HSETNX', circuit, 'opened', whole(now))
+    rest = math.max(rest, math.min(longest_ms, first_ms * 2 ^ math.min(failures - limit, 30)))
+  end
+  if rest > 0 then
+    due = math.max(now + rest, tonumber(redis.call('HGET', circuit, 'until') or '0'))
+    redis.call('HSET', circuit, 'until', whole(due))
+  end
+end
+if how == 'again' then
+  redis.call('ZADD', mon('outbox_due', channel), whole(due), lane)
   return 1
 end
-redis.call('LPOP', mon('outbox', lane))
-redis.call('HDEL', mon('outbox_tries'), lane)
-if redis.call('LLEN', mon('outbox', lane)) > 0 then
-  redis.call('ZADD', mon('outbox_due'), whole(now), lane)
+if how == 'sent' then
+  redis.call('HSET', circuit, 'sent_at', whole(now))
+  redis.call('HDEL', circuit, 'given_up_at', 'given_up')
 else
-  redis.call('ZREM', mon('outbox_due'), lane)
+  redis.call('HSET', circuit, 'given_up_at', whole(now), 'given_up', ARGV[11])
+end
+
+local size = tonumber(redis.call('HGET', mon('outbox_sizes'), name) or '1')
+redis.call('LTRIM', mon('outbox', name), size, -1)
+redis.call('HDEL', mon('outbox_tries'), name)
+redis.call('HDEL', mon('outbox_sizes'), name)
+if redis.call('HINCRBY', mon('outbox_waiting'), channel, -size) <= 0 then
+  redis.call('HDEL', mon('outbox_waiting'), channel)
+end
+if interval_ms > 0 then
+  redis.call('ZADD', mon('outbox_sent'), whole(now), name)
+  redis.call('ZREMRANGEBYSCORE', mon('outbox_sent'), '-inf', whole(now - interval_ms))
+end
+local head = redis.call('LINDEX', mon('outbox', name), 0)
+if head then
+  local joined, not_before = parts_of(head)
+  redis.call('ZADD', mon('outbox_since', channel), whole(joined), lane)
+  redis.call('ZADD', mon('outbox_due', channel), whole(when_due(name, not_before, 0, interval_ms)), lane)
+else
+  redis.call('ZREM', mon('outbox_since', channel), lane)
+  redis.call('ZREM', mon('outbox_due', channel), lane)
 end
 return 1

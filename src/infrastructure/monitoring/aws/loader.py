@@ -1,0 +1,168 @@
+"""Gather what many runs want to know of a region at the same moment, and look once for all of them.
+
+The runs of one process wait for the same loader; the loaders of all processes share the board.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from application.tasks import end_task
+from domain.errors import StoreUnavailable
+from infrastructure.monitoring.aws.board import RegionBoard, Round
+from infrastructure.monitoring.aws.look import RegionLook
+from infrastructure.monitoring.aws.seen import Seen
+from infrastructure.monitoring.aws.trouble import AwsTrouble, Kind
+
+log = logging.getLogger(__name__)
+
+GATHER_S = 0.5
+"""From the first question to the look: who asks meanwhile is looked at too."""
+POLL_S = 0.2
+LOOK_S = 14.0
+PATIENCE_S = 18.0
+"""Less than the run has (``PROVIDER_TIMEOUT_S``), so that it is told why."""
+SULK_S = 30.0
+"""How long a process whose credentials do not do leaves looking to the others."""
+SULK_PATIENCE_S = 3.0
+
+
+class RegionLoader:
+    """The questions of one process about one account and region."""
+
+    def __init__(self, board: RegionBoard, look: RegionLook, where: str) -> None:
+        self._board = board
+        self._look = look
+        self._where = where
+        self._waiting: dict[str, set[asyncio.Future[Seen]]] = {}
+        self._new: set[str] = set()
+        self._worker: asyncio.Task[None] | None = None
+        self._round: asyncio.Task[None] | None = None
+        self._trouble: AwsTrouble | None = None
+        self._sulks_until = 0.0
+
+    async def load(self, instance_id: str) -> Seen:
+        """Return what was seen of an instance within the last seconds, looking if nobody did.
+
+        Raises ``AwsTrouble``. Who stops waiting harms nobody else who waits.
+        """
+        future: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(instance_id, set()).add(future)
+        self._new.add(instance_id)
+        if self._worker is None:
+            # In a context of its own: it serves many runs, and outlives the one that happened to be first.
+            self._worker = asyncio.get_running_loop().create_task(self._work(), context=contextvars.Context())
+        try:
+            async with asyncio.timeout(SULK_PATIENCE_S if self._sulks else PATIENCE_S):
+                return await future
+        except TimeoutError:
+            slow = AwsTrouble(Kind.DOWN, f"{self._where} was not looked at within {PATIENCE_S:g} s")
+            raise (self._trouble if self._sulks and self._trouble else slow) from None
+        finally:
+            self._forget(instance_id, future)
+
+    async def stop(self) -> None:
+        """End what works for this loader; who still waits is cancelled."""
+        for task in (self._worker, self._round):
+            if task is not None:
+                await end_task(task)
+        self._worker = self._round = None
+        for future in [future for futures in self._waiting.values() for future in futures]:
+            future.cancel()
+        self._waiting.clear()
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether nobody waits and nothing works."""
+        return not self._waiting and self._worker is None
+
+    @property
+    def _sulks(self) -> bool:
+        return time.monotonic() < self._sulks_until
+
+    def _forget(self, instance_id: str, future: asyncio.Future[Seen]) -> None:
+        futures = self._waiting.get(instance_id)
+        if futures is not None:
+            futures.discard(future)
+            if not futures:
+                del self._waiting[instance_id]
+
+    async def _work(self) -> None:
+        """Ask the board until nobody waits, and look when it says so."""
+        try:
+            while self._waiting or self._round is not None:
+                if self._waiting:
+                    await self._ask()
+                if self._round is None:
+                    await asyncio.sleep(POLL_S)
+                else:
+                    await asyncio.wait([self._round], timeout=POLL_S)
+                if self._round is not None and self._round.done():
+                    done, self._round = self._round, None
+                    done.result()
+        except Exception as error:  # noqa: BLE001 - told to each who waits
+            self._fail_all(error)
+        finally:
+            self._worker = None
+
+    async def _ask(self) -> None:
+        new = sorted(self._new & self._waiting.keys())
+        self._new.clear()
+        may_fetch = self._round is None and not self._sulks
+        answer = await self._board.ask(sorted(self._waiting), new=new, may_fetch=may_fetch)
+        for name, seen in answer.seen.items():
+            for future in self._waiting.pop(name, ()):
+                if not future.done():
+                    future.set_result(seen)
+        if answer.may_fetch:
+            self._round = asyncio.get_running_loop().create_task(self._look_once())
+
+    async def _look_once(self) -> None:
+        await asyncio.sleep(GATHER_S)
+        begun = await self._board.begin()
+        if begun is None:
+            return
+        async with self._renewing():
+            seen = await self._seen(begun)
+        await self._board.publish(seen)
+
+    async def _seen(self, begun: Round) -> dict[str, Seen]:
+        """Look; what fails for all processes alike is what was seen, what may be this one's fault is told here only."""
+        try:
+            async with asyncio.timeout(LOOK_S):
+                return await self._look.at(begun.before, begun.now)
+        except TimeoutError:
+            trouble = AwsTrouble(Kind.DOWN, f"{self._where} did not answer within {LOOK_S:g} s")
+        except AwsTrouble as error:
+            trouble = error
+        log.warning("%d instances of %s could not be looked at: %s", len(begun.before), self._where, trouble.why)
+        if trouble.is_of_this_process:
+            self._trouble, self._sulks_until = trouble, time.monotonic() + SULK_S
+            self._fail_all(trouble)
+            return {}
+        return {name: Seen.failed(before, trouble, begun.now) for name, before in begun.before.items()}
+
+    @asynccontextmanager
+    async def _renewing(self) -> AsyncIterator[None]:
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(self._board.lease_s / 3)
+                with contextlib.suppress(StoreUnavailable):  # the publication meets it too, and tells
+                    await self._board.renew()
+
+        task = asyncio.get_running_loop().create_task(renew())
+        try:
+            yield
+        finally:
+            await end_task(task)
+
+    def _fail_all(self, error: Exception) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for futures in waiting.values():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)

@@ -1,0 +1,70 @@
+"""Many workers at once in Redis, and the failures of looks: a hash that holds only those that fail."""
+
+from collections.abc import Awaitable, Sequence
+from datetime import datetime
+from typing import cast
+
+from application.monitoring.fleet import Fleet, Watched
+from application.scheduling.moments import milliseconds
+from domain.monitoring.backoff import Failures
+from domain.monitoring.worker import Worker
+from infrastructure.monitoring.scripts import MonitoringScripts
+from infrastructure.redis.connection import store_errors
+
+
+class RedisFleet(Fleet):
+    """Reads and writes of several keys, each in one round trip."""
+
+    def __init__(self, scripts: MonitoringScripts) -> None:
+        self._redis = scripts.store.command
+        self._workers = scripts.key("workers")
+        self._heard = scripts.key("heard")
+        self._failing = scripts.key("failing")
+
+    async def watched(self, worker_id: str) -> Watched | None:
+        """Return a worker with its failures."""
+        with store_errors():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hget(self._workers, worker_id)
+            pipe.hget(self._failing, worker_id)
+            worker, failures = await pipe.execute()
+        return Watched(Worker.model_validate_json(worker), _read(failures)) if worker else None
+
+    async def workers(self, worker_ids: Sequence[str]) -> dict[str, Worker]:
+        """Return the workers there are."""
+        texts = await self._all(self._workers, worker_ids)
+        known = zip(worker_ids, texts, strict=True)
+        return {worker_id: Worker.model_validate_json(text) for worker_id, text in known if text}
+
+    async def expect(self, worker_ids: Sequence[str], since: datetime) -> None:
+        """Count silence from ``since``, and failures from none."""
+        if worker_ids:
+            with store_errors():
+                pipe = self._redis.pipeline(transaction=False)
+                pipe.zadd(self._heard, dict.fromkeys(worker_ids, milliseconds(since)), gt=True)
+                pipe.hdel(self._failing, *worker_ids)
+                await pipe.execute()
+
+    async def failures(self, worker_ids: Sequence[str]) -> list[Failures | None]:
+        """Return the failures of each."""
+        return [_read(text) for text in await self._all(self._failing, worker_ids)]
+
+    async def note(self, worker_id: str, failures: Failures) -> None:
+        """Remember failures."""
+        with store_errors():
+            await self._redis.hset(self._failing, worker_id, failures.model_dump_json())
+
+    async def forget(self, worker_id: str) -> None:
+        """Forget failures."""
+        with store_errors():
+            await self._redis.hdel(self._failing, worker_id)
+
+    async def _all(self, key: str, fields: Sequence[str]) -> list[str | None]:
+        if not fields:
+            return []
+        with store_errors():
+            return await cast(Awaitable[list[str | None]], self._redis.hmget(key, list(fields)))
+
+
+def _read(text: str | None) -> Failures | None:
+    return Failures.model_validate_json(text) if text else None

@@ -10,6 +10,8 @@ from application.scheduling.tracing import SchedulingTrace
 from infrastructure.audit.container import AuditContainer
 from infrastructure.events.bus import RedisEventBus
 from infrastructure.events.options import EventBusOptions
+from infrastructure.jobs.container import JobsContainer
+from infrastructure.jobs.rules import rules_of
 from infrastructure.monitoring.container import MonitoringContainer
 from infrastructure.redis.connection import RedisStore
 from infrastructure.scheduling.container import SchedulingContainer
@@ -45,6 +47,7 @@ class RootContainer(containers.DeclarativeContainer):
     observer = providers.Dependency(instance_of=RunObserver)
     trace = providers.Dependency(instance_of=SchedulingTrace)
 
+    queues = settings.provided.queues.queues
     events = providers.Singleton(event_bus, store, instance_id, settings)
     audit = providers.Container(AuditContainer, settings=settings.provided.audit, store=store, instance_id=instance_id)
     scheduling = providers.Container(
@@ -60,6 +63,19 @@ class RootContainer(containers.DeclarativeContainer):
         actor=providers.Object(actor),
         write_down=audit.writer,
         observer=observer,
+        trace=trace,
+        rules=providers.Singleton(rules_of, queues, registry),
+    )
+    jobs = providers.Container(
+        JobsContainer,
+        settings=settings.provided.queues,
+        background_jobs=settings.provided.background_jobs,
+        store=store,
+        instance_id=instance_id,
+        registry=registry,
+        runs=scheduling.runs,
+        kept=scheduling.kept,
+        write_down=audit.writer,
         trace=trace,
     )
     monitoring = providers.Container(

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from domain.errors import RoundsmanError
+from domain.jobs.queue import DEFAULT_QUEUES, QueueName, QueueRules, Queues
 from domain.monitoring.routing import DEFAULT_GROUP, Grouping, Routing, check_facet
 from domain.monitoring.rule import DEFAULT_RULES, AlertRule, check_rules
 from infrastructure.monitoring.channels.settings import ChannelSettings, LogChannelSettings
@@ -131,6 +132,8 @@ class BackgroundJobsSettings(Section):
     runs_kept_per_schedule: Count = 20
     finished_jobs_kept: Count = 10_000
     finished_jobs_ttl_s: Seconds = DAY_S
+    dead_jobs_kept: Count = 10_000
+    dead_jobs_ttl_s: Seconds = 30 * DAY_S
     events_kept: Count = 100_000
 
     @field_validator("renewals_per_lease")
@@ -150,6 +153,28 @@ class BackgroundJobsSettings(Section):
         if engine == "celery":
             raise ValueError("'celery' is not implemented in this version; use 'asyncio'")
         return engine
+
+
+class QueuesSettings(Section):
+    """The queues that jobs are submitted to, and who comes first."""
+
+    default: QueueName = "free"
+    priority_step_s: Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=86_400, allow_inf_nan=False)] = 60.0
+    idempotency_kept_h: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=8_760, allow_inf_nan=False)] = 24.0
+    names: dict[QueueName, QueueRules] = Field(
+        default_factory=lambda: dict(DEFAULT_QUEUES), min_length=1, max_length=100
+    )
+
+    @property
+    def queues(self) -> Queues:
+        """The queues, as the job service needs them."""
+        return Queues(self.names, self.default, self.priority_step_s)
+
+    @model_validator(mode="after")
+    def _default_is_one(self) -> "QueuesSettings":
+        if self.default not in self.names:
+            raise ValueError(f"default: there is no queue '{self.default}'; names has {', '.join(self.names)}")
+        return self
 
 
 class MonitoringSettings(Section):
@@ -215,6 +240,7 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
     background_jobs: BackgroundJobsSettings = BackgroundJobsSettings()
+    queues: QueuesSettings = QueuesSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     alerts: AlertsSettings = AlertsSettings()
     audit: AuditSettings = AuditSettings()

@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import json
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from domain.runs import payload
 from domain.runs.errors import InvalidData, JobDefinitionError, NotUpgraded
 from domain.runs.fields import DependencySpec, Inject, Injected, injected, split
+from domain.runs.limits import JobLimits
 from domain.runs.payload import describe, places
 from domain.runs.retry import RetryPolicy
 from domain.runs.run import lane_of
@@ -88,6 +89,7 @@ class JobDefinition:
     upgrade: Upgrade | None = None
     oldest: int | None = None
     """The oldest version that ``upgrade`` takes; None without one."""
+    limits: JobLimits | None = None
 
     @property
     def versions(self) -> range:
@@ -148,14 +150,15 @@ def backgroundjob(
     upgrades_from: int | None = None,
     retry: RetryPolicy | None = None,
     timeout_s: float | None = None,
+    limits: JobLimits | None = None,
     slots: bool = False,
 ) -> Callable[[type[T]], type[T]]:
     """Make the class a keyword-only dataclass and split its fields into data and dependencies.
 
     ``name`` (default: the class's) is what descriptors call it; ``version`` is that of its payload. A class with
     ``upgrade(version, data)``, a classmethod, takes older payloads too, from version ``upgrades_from`` (1 without it)
-    on. ``retry`` and ``timeout_s`` (seconds) hold where a schedule or a job does not say otherwise. Raises
-    ``JobDefinitionError``.
+    on. ``retry`` and ``timeout_s`` (seconds) hold where a schedule or a job does not say otherwise; ``limits`` say how
+    much of it may execute over all instances. Raises ``JobDefinitionError``.
     """
 
     def decorate(cls: type[T]) -> type[T]:
@@ -181,6 +184,7 @@ def backgroundjob(
             takes=takes,
             upgrade=upgrade,
             oldest=None if upgrade is None else taken[0],
+            limits=_checked_limits(named, limits, fields.data),
         )
         job.__dependencies__ = {field: spec.type for field, spec in fields.dependencies.items()}
         return cls
@@ -221,6 +225,16 @@ def _check_options(name: Any, version: Any, retry: Any, timeout_s: Any) -> None:
         raise JobDefinitionError(job=name, why=f"retry is {retry!r}; write retry=RetryPolicy(max_retries=…)")
     if timeout_s is not None and not (isinstance(timeout_s, int | float) and 0 < timeout_s <= LONGEST_TIMEOUT_S):
         raise JobDefinitionError(job=name, why=f"timeout_s is {timeout_s!r}; give seconds above 0 and up to a year")
+
+
+def _checked_limits(name: str, limits: Any, data: Iterable[str]) -> JobLimits | None:
+    if not (limits is None or isinstance(limits, JobLimits)):
+        raise JobDefinitionError(job=name, why=f"limits is {limits!r}; write limits=JobLimits(max_running=…)")
+    unknown = [] if limits is None else [field for field in limits.key_fields if field not in set(data)]
+    if unknown:
+        why = f"limits.one_per names {', '.join(unknown)}, and its data has {', '.join(data) or 'no fields'}"
+        raise JobDefinitionError(job=name, why=why)
+    return limits
 
 
 def _check_body(cls: Any, task_type: Any) -> Takes:

@@ -90,6 +90,11 @@ class RunSpec(BaseModel):
     retry: RetryPolicy = RetryPolicy()
     correlation_id: str | None = None
     traceparent: str | None = None
+    queue: str | None = None
+    """Of a job that was submitted to one; this and what follows is None for all other runs."""
+    priority: int | None = None
+    user_id: str | None = None
+    team_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,6 +129,12 @@ class RunRecord(BaseModel):
     status: RunStatus
     attempt: int = 0
     fire_time: datetime
+    scheduled_at: datetime | None = None
+    queue: str | None = None
+    priority: int | None = None
+    user_id: str | None = None
+    team_id: str | None = None
+    correlation_id: str | None = None
     queued_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -137,6 +148,6 @@ class RunRecord(BaseModel):
     attempts: list[PastAttempt] = []
 
 
-def lane_of(name: str, version: int) -> str:
-    """Return the lane of a job: what an instance must know to take its work."""
-    return f"{name}@{version}"
+def lane_of(name: str, version: int, queue: str | None = None) -> str:
+    """Return the lane of a job: what an instance must know to take its work, and the queue it waits in."""
+    return f"{name}@{version}#{queue}" if queue else f"{name}@{version}"

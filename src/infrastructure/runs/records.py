@@ -6,8 +6,10 @@ from typing import Any
 from domain.runs.run import TERMINAL, RunReason, RunRecord, RunSpec, RunStatus
 
 TAG_FIELDS = ("run_id", "job_id", "name", "reason", "fire_time")
-"""The part of a spec that every event of the run carries."""
+OF_JOBS = ("queue", "priority", "user_id", "team_id", "scheduled_at")
+"""The part of a spec that every event of the run carries; the second, where it is there."""
 
+ENCODER = json.JSONEncoder(separators=(",", ":"))
 LINES = ("status", "attempt", "retries", "token", "owner", "order", "started", "more")
 FIXED = ("queued", "job", "lane", "reason", "tag")
 """The lines of a run in the hash ``runs``: what changes, then what does not. ``more`` is JSON, or empty."""
@@ -15,9 +17,12 @@ FIXED = ("queued", "job", "lane", "reason", "tag")
 
 def split_spec(spec: RunSpec) -> tuple[str, str]:
     """Return a spec as two texts of JSON members, without braces: the tag, which events carry, and the rest."""
-    whole = spec.model_dump(mode="json", exclude_none=True)
+    is_job = spec.queue is not None
+    whole = spec.model_dump(mode="json", exclude_none=True, exclude_defaults=is_job)
     tag = {name: whole.pop(name) for name in TAG_FIELDS}
-    return json.dumps(tag, separators=(",", ":"))[1:-1], json.dumps(whole, separators=(",", ":"))[1:-1]
+    if is_job:
+        tag |= {name: whole.pop(name) for name in OF_JOBS if name in whole}
+    return ENCODER.encode(tag)[1:-1], ENCODER.encode(whole)[1:-1]
 
 
 def payload_of(rest: str, data: str) -> str:
@@ -28,7 +33,7 @@ def payload_of(rest: str, data: str) -> str:
 def join_spec(tag: str, payload: str) -> tuple[RunSpec, str]:
     """Return the spec that was split, and the data; raise ``ValueError`` when this version cannot read it."""
     rest, _, data = payload.partition("\n")
-    return RunSpec.model_validate_json(f"{{{tag},{rest}}}"), data
+    return RunSpec.model_validate_json(f"{{{tag},{rest}}}" if rest else f"{{{tag}}}"), data
 
 
 def lines_of(text: str) -> dict[str, str]:
@@ -54,6 +59,7 @@ def record(text: str, parked: str | None = None) -> RunRecord:
         result=ending.get("result"),
         progress=float(more["progress"]) if "progress" in more else None,
         message=json.loads(more["message"]) if "message" in more else None,
+        correlation_id=more.get("corr"),
         parked=parked,
         attempts=more.get("story", []),
     )

@@ -25,11 +25,14 @@ WHERE = {
     "leave": "infrastructure.runs",
     "enqueue": "infrastructure.jobs",
     "rerun": "infrastructure.jobs",
+    "exported": "infrastructure.jobs",
 }
 ABOUT_INSTANCES = frozenset({"announce", "renew", "leave"})
 """The scripts that are given what instances.lua defines."""
 
-ALLOWED_OUT_OF_MEMORY = frozenset({"claim", "reclaim", "renew", "settle", "cancel", "unpark", "announce", "leave"})
+ALLOWED_OUT_OF_MEMORY = frozenset(
+    {"claim", "reclaim", "renew", "settle", "cancel", "unpark", "announce", "leave", "exported"}
+)
 """What ends work or keeps it alive must pass when the store is full; what brings new work must not."""
 
 

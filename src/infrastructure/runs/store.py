@@ -7,7 +7,7 @@ from redis.commands.core import AsyncScript
 
 from application.runs.asking import Note
 from application.runs.store import LaneStats, QueueStats, Submission
-from domain.runs.run import RunRecord, RunSpec
+from domain.runs.run import RunRecord, RunSpec, lane_of
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.runs.notes import call_of
 from infrastructure.runs.records import from_history, payload_of, record, split_spec
@@ -40,7 +40,7 @@ class RedisRunStore:
     ) -> Submission:
         """Make one run; see the protocol."""
         tag, rest = split_spec(spec)
-        lane = f"{spec.name}@{spec.version}"
+        lane = lane_of(spec.name, spec.version, spec.queue)
         due = "" if due_ms is None else str(due_ms)
         correlation, trace = spec.correlation_id or "", spec.traceparent or ""
         args = [
@@ -81,13 +81,13 @@ class RedisRunStore:
 
     async def get(self, run_id: str) -> RunRecord | None:
         """Return one run, or None."""
-        return next(iter(await self._all([run_id])), None)
+        return next(iter(await self.find([run_id])), None)
 
     async def one_shots(self, limit: int) -> list[RunRecord]:
         """Return one-shots that are not settled, oldest first."""
         with store_errors():
             ids = await cast(Awaitable[list[str]], self._redis.zrange(self._key("oneshots"), 0, limit - 1))
-        return await self._all(ids)
+        return await self.find(ids)
 
     async def runs_of(self, job_id: str) -> list[RunRecord]:
         """Return unsettled runs, then settled ones, each newest first."""
@@ -96,7 +96,7 @@ class RedisRunStore:
             active = await cast(Awaitable[set[str]], self._redis.smembers(self._key("active", job_id)))
             history = self._redis.lrange(self._key("history", job_id), 0, self._history_kept - 1)
             settled = await cast(Awaitable[list[str]], history)
-        return await self._all(sorted(active | {first} if first else active, reverse=True)) + [
+        return await self.find(sorted(active | {first} if first else active, reverse=True)) + [
             from_history(text) for text in settled
         ]
 
@@ -120,7 +120,8 @@ class RedisRunStore:
     async def _acknowledged(self, script: AsyncScript, note: Note | None, *args: Any) -> Any:
         return await self._store.acknowledged(script, *call_of(self._store, self._instance, args, note))
 
-    async def _all(self, run_ids: Sequence[str]) -> list[RunRecord]:
+    async def find(self, run_ids: Sequence[str]) -> list[RunRecord]:
+        """Return those runs that are there, in the order asked."""
         if not run_ids:
             return []
         with store_errors():

@@ -31,6 +31,8 @@ def retention(settings: BackgroundJobsSettings) -> Retention:
         runs_kept_per_schedule=settings.runs_kept_per_schedule,
         finished_jobs_kept=settings.finished_jobs_kept,
         finished_jobs_ttl_s=settings.finished_jobs_ttl_s,
+        dead_jobs_kept=settings.dead_jobs_kept,
+        dead_jobs_ttl_s=settings.dead_jobs_ttl_s,
     )
 
 
@@ -80,6 +82,7 @@ def make_engine(
     kept: Retention,
     facts: dict[str, str],
     observer: RunObserver,
+    rules: str,
 ) -> Engine:
     """Return the engine, not started."""
     return Engine(
@@ -94,6 +97,7 @@ def make_engine(
         role=facts["role"],
         version=facts["version"],
         observer=observer,
+        rules=rules,
     )
 
 
@@ -123,11 +127,15 @@ class SchedulingContainer(containers.DeclarativeContainer):
     observer = providers.Dependency(instance_of=RunObserver, default=providers.Object(UNOBSERVED))
     """Looks on while runs begin and end."""
     trace = providers.Dependency(instance_of=SchedulingTrace, default=providers.Object(UNTRACED))
+    rules = providers.Dependency(instance_of=str, default=providers.Object(""))
+    """Weights and limits of queues and jobs, as claim.lua reads them."""
 
     kept = providers.Singleton(retention, settings)
     schedules = providers.Singleton(RedisJobStore, store, instance_id, kept)
     runs = providers.Singleton(RedisRunStore, store, instance_id, kept)
-    engine = providers.Singleton(make_engine, store, instance_id, registry, injector, settings, kept, facts, observer)
+    engine = providers.Singleton(
+        make_engine, store, instance_id, registry, injector, settings, kept, facts, observer, rules
+    )
     announcer = providers.Singleton(make_announcer, store, instance_id, settings, kept, facts)
     instances = providers.Singleton(RedisInstances, store)
     scheduler = providers.Singleton(

@@ -7,7 +7,7 @@
 local most, key_ttl = cjson.decode(ARGV[2]), ARGV[3]
 local FIELDS, FIRST = 9, 5
 
-local waiting = {}
+local waiting, schedules = {}, nil
 local function count_waiting(queue)
   if waiting[queue] then return waiting[queue] end
   local all, n = lanes_known(#ARGV + 1), 0
@@ -47,7 +47,7 @@ local function enqueue(at)
   local due, expires, key, digest = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7], ARGV[at + 8]
   local before = key ~= '' and known_by(key, digest)
   if before then return before end
-  if load(id) or redis.call('HEXISTS', KEY.states, id) == 1 then return answer('taken', id, load(id)) end
+  if load(id) or schedules[id] then return answer('taken', id, load(id)) end
   local _, _, queue = split_lane(lane)
   if most[queue] and count_waiting(queue) >= most[queue] then return { 'full', id, '', tostring(waiting[queue]) } end
   local run = { id = id, job = id, lane = lane, reason = 'one_shot', tag = tag, payload = payload }
@@ -66,6 +66,7 @@ for at = FIRST, #ARGV, FIELDS do
   lanes[ARGV[at + 1]] = true
 end
 load_all(ids)
+schedules = fetch(KEY.states, ids)
 for lane in pairs(lanes) do redis.call('SADD', PREFIX .. 'lanes', lane) end
 for at = FIRST, #ARGV, FIELDS do
   local one = enqueue(at)

@@ -13,8 +13,9 @@ local function drop(id)
   dropped[#dropped + 1], dropped[id] = id, true
 end
 
--- A one-shot that is over is kept for a while: in `export` until the history has it, one that failed in `dead` until somebody
--- retries it or it is too old, the others in `done`.
+-- A one-shot that is over is kept while anything holds it: `done` for a while, `dead` when it failed, until somebody retries it
+-- or it is too old, and `export` until the history has it.
+local HELD_BY = { 'done', 'dead', 'export' }
 local retained = false
 local function retain(run, ending)
   run.owner, run.order = '', ''
@@ -22,49 +23,45 @@ local function retain(run, ending)
   note(run, 'ended', NOW_TEXT)
   note(run, 'ending', '{' .. string.sub(ending, 2) .. '}')
   gather('ZREM', KEY.oneshots, run.id)
+  gather('ZADD', KEY.done, NOW_TEXT, run.id)
+  if EXPORTED_AT_MOST > 0 then gather('ZADD', KEY.export, NOW_TEXT, run.id) end
   if run.status == 'failed' then
     gather('ZADD', KEY.dead, NOW_TEXT, run.id)
     announce('job.dead', run, ending)
   end
-  if EXPORTED_AT_MOST > 0 then
-    gather('ZADD', KEY.export, NOW_TEXT, run.id)
-  elseif run.status ~= 'failed' then
-    gather('ZADD', KEY.done, NOW_TEXT, run.id)
-  end
   retained = true
 end
 
--- Forget what is too old, and what is too much: the oldest of one of the three, some at a time.
-local function surplus(key, most, ttl_ms)
-  local old = redis.call('ZRANGEBYSCORE', key, '-inf', int(NOW - ttl_ms), 'LIMIT', 0, TRIMMED_AT_ONCE)
-  local too_many = redis.call('ZCARD', key) - most
-  if #old == 0 and too_many > 0 then old = redis.call('ZRANGE', key, 0, math.min(too_many, TRIMMED_AT_ONCE) - 1) end
-  return old
-end
-
-local function forget_runs(key, ids)
-  in_chunks(ids, function(i, j)
-    redis.call('ZREM', key, unpack(ids, i, j))
-    redis.call('HDEL', KEY.runs, unpack(ids, i, j))
-    redis.call('HDEL', KEY.payloads, unpack(ids, i, j))
+-- Let go of runs; those that nothing else holds are forgotten.
+local function let_go(holder, ids)
+  local forgotten = {}
+  for _, id in ipairs(ids) do
+    redis.call('ZREM', KEY[holder], id)
+    local held = false
+    for _, other in ipairs(HELD_BY) do held = held or redis.call('ZSCORE', KEY[other], id) end
+    if not held then forgotten[#forgotten + 1] = id end
+  end
+  in_chunks(forgotten, function(i, j)
+    redis.call('HDEL', KEY.runs, unpack(forgotten, i, j))
+    redis.call('HDEL', KEY.payloads, unpack(forgotten, i, j))
   end)
 end
 
+-- The oldest that are too old or too many, some at a time.
+local function surplus(holder, most, ttl_ms)
+  local old = ttl_ms and redis.call('ZRANGEBYSCORE', KEY[holder], '-inf', int(NOW - ttl_ms), 'LIMIT', 0, TRIMMED_AT_ONCE) or {}
+  local too_many = redis.call('ZCARD', KEY[holder]) - most
+  if #old > 0 or too_many <= 0 then return old end
+  return redis.call('ZRANGE', KEY[holder], 0, math.min(too_many, TRIMMED_AT_ONCE) - 1)
+end
+
 local function trim_retained()
-  forget_runs(KEY.done, surplus(KEY.done, DONE_KEPT, DONE_TTL_MS))
-  local dead = {}
-  for _, id in ipairs(surplus(KEY.dead, DEAD_KEPT, DEAD_TTL_MS)) do
-    if not redis.call('ZSCORE', KEY.export, id) then dead[#dead + 1] = id end
-  end
-  forget_runs(KEY.dead, dead)
+  let_go('done', surplus('done', DONE_KEPT, DONE_TTL_MS))
+  let_go('dead', surplus('dead', DEAD_KEPT, DEAD_TTL_MS))
   if EXPORTED_AT_MOST == 0 then return end
-  local too_many = redis.call('ZCARD', KEY.export) - EXPORTED_AT_MOST
-  if too_many <= 0 then return end
-  for _, id in ipairs(redis.call('ZRANGE', KEY.export, 0, math.min(too_many, TRIMMED_AT_ONCE) - 1)) do
-    redis.call('ZREM', KEY.export, id)
-    if not redis.call('ZSCORE', KEY.dead, id) then redis.call('ZADD', KEY.done, NOW_TEXT, id) end
-    redis.call('HINCRBY', KEY.meta, 'export_dropped', 1)
-  end
+  local lost = surplus('export', EXPORTED_AT_MOST)
+  if #lost > 0 then redis.call('HINCRBY', KEY.meta, 'export_dropped', #lost) end
+  let_go('export', lost)
 end
 
 -- What is ready is taken in this order: by time, but a step of priority is worth a time of waiting. So nothing waits for ever.

@@ -146,6 +146,7 @@ local function open_runs(job)
 end
 
 local function add_open(run)
+  if run.reason == 'one_shot' then return end -- it is its own job, and found by its id
   local first = first_of(run.job)
   if not first then
     set_first(run.job, run.id)
@@ -156,6 +157,7 @@ local function add_open(run)
 end
 
 local function remove_open(job, id)
+  if job == id then return end
   if first_of(job) == id then
     set_first(job, false)
   elseif not no_others[job] then

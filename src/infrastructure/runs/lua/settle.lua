@@ -76,7 +76,8 @@ local ids, jobs = {}, {}
 for i = 3, #ARGV, 5 do ids[#ids + 1] = ARGV[i] end
 load_all(ids)
 for _, id in ipairs(ids) do
-  if load(id) then jobs[#jobs + 1] = load(id).job end
+  local run = load(id)
+  if run and run.job ~= id then jobs[#jobs + 1] = run.job end -- a one-shot has no schedule
 end
 prepare_stats(jobs)
 prepare_open(jobs)

@@ -2,7 +2,9 @@
 -- ARGV: instance, job id
 -- Reply: the runs that go on; what waits for an instance that knows it goes on by itself
 local resumed = {}
-for _, id in ipairs(open_runs(ARGV[2])) do
+local ids = open_runs(ARGV[2])
+if load(ARGV[2]) then ids[#ids + 1] = ARGV[2] end -- a one-shot is a run of its own name
+for _, id in ipairs(ids) do
   local why = redis.call('HGET', PREFIX .. 'parked', id)
   if why and not string.find(why, '^no running instance knows ') then
     redis.call('HDEL', PREFIX .. 'parked', id)

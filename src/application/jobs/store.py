@@ -1,0 +1,107 @@
+"""What the job service needs from the store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from application.runs.asking import Note
+from domain.runs.run import RunRecord, RunSpec, RunStatus
+
+Verdict = Literal["created", "same", "conflict", "taken", "full"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be accepted: ``data`` is its JSON. Times in ms of the store's clock.
+
+    ``ahead_ms``: how much earlier than it came it is placed. ``limit_key`` is shared by the jobs of which ``at_once``
+    execute at a time. ``digest`` tells what was asked for under the idempotency ``key``.
+    """
+
+    spec: RunSpec
+    data: str
+    due_ms: int | None = None
+    expires_ms: int | None = None
+    ahead_ms: int = 0
+    limit_key: str = ""
+    at_once: int = 1
+    key: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The store's answer for one job.
+
+    ``created``; ``same``: its key was seen with the same digest, and ``id`` is the job of then; ``conflict``: with
+    another one; ``taken``: the id is in use; ``full``: ``waiting`` jobs wait in its queue.
+    """
+
+    verdict: Verdict
+    id: str
+    status: str = ""
+    queued_at: datetime | None = None
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs are meant; what is None does not matter."""
+
+    status: RunStatus | None = None
+    task: str | None = None
+    queue: str | None = None
+    user_id: str | None = None
+    team_id: str | None = None
+    correlation_id: str | None = None
+    since: datetime | None = None
+
+    def takes(self, run: RunRecord) -> bool:
+        """Tell whether a run is meant."""
+        wanted = (
+            (self.status, run.status),
+            (self.task, run.name),
+            (self.queue, run.queue),
+            (self.user_id, run.user_id),
+            (self.team_id, run.team_id),
+            (self.correlation_id, run.correlation_id),
+        )
+        if any(wish is not None and wish != found for wish, found in wanted):
+            return False
+        return self.since is None or (run.queued_at is not None and run.queued_at >= self.since)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Some runs, newest first. ``next_cursor`` asks for what follows, also when a page is not full; None at the end."""
+
+    items: list[RunRecord]
+    next_cursor: str | None
+
+
+class JobStore(Protocol):
+    """Jobs in the store. Every method raises ``StoreUnavailable`` when it does not answer."""
+
+    async def now(self) -> int:
+        """Return the store's time, ms."""
+        ...
+
+    async def enqueue(self, jobs: Sequence[NewJob], most_waiting: dict[str, int], note: Note | None) -> list[Accepted]:
+        """Accept jobs, each whole or not at all, and answer for each in the order asked.
+
+        ``most_waiting`` is by queue. ``note`` is written down once, if any was created.
+        """
+        ...
+
+    async def rerun(self, job_ids: Sequence[str], why: str, note: Note | None) -> dict[str, str]:
+        """Queue jobs again that are over without success; return the status each had, '' for one that is not there."""
+        ...
+
+    async def page(self, wanted: JobFilter, limit: int, cursor: str) -> RunPage:
+        """Return jobs, newest first: those that are not over before those that are. Reads some thousand at most."""
+        ...
+
+    async def pace_of(self, queue: str) -> float | None:
+        """Return how many jobs of a queue started a second lately; None when that is not known."""
+        ...

@@ -19,8 +19,6 @@ from infrastructure.settings import ServerSettings
 from infrastructure.web import (
     alerts,
     audit,
-    channels,
-    deliveries,
     docs_page,
     events,
     fleet,
@@ -44,9 +42,7 @@ FEATURES: tuple[APIRouter, ...] = (
     monitoring.router,
     fleet.router,
     schedules.router,
-    deliveries.router,
     alerts.router,
-    channels.router,
     instances.router,
     events.router,
     audit.router,

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 COLLECTION_TIMEOUT_S = 30.0
 AHEAD = "the sample's time is ahead of the store's clock, so the clock of the one or the other is wrong; mend that"
+GOING = frozenset({WorkerStatus.SHUTTING_DOWN, WorkerStatus.TERMINATED})
+"""What there is no way back from: nothing is to be measured any more."""
 PROVIDER_TIMEOUT_S = 20.0
 """Less than the run has, so that a provider that does not answer is told of, and not only cut off."""
 
@@ -64,10 +66,10 @@ class WorkerMetricsCollectionJob(RecurrentBackgroundJob):
             await self._tell_failure(watched, error, ctx)
             raise error
         await self._follow(worker, sample.status, f"seen by the provider '{worker.provider}'")
-        is_over = sample.status is WorkerStatus.TERMINATED
+        is_over = sample.status in GOING
         await self.backoff.ended(watched, goes_on=not is_over)
         if is_over:
-            raise JobTerminationException(f"the worker '{self.worker_id}' is terminated")
+            raise JobTerminationException(f"the worker '{self.worker_id}' is {sample.status.replace('_', ' ')}")
         return {"stored": verdict == "stored", "observed_at": sample.observed_at.isoformat()}
 
     async def _look(self, watched: Watched, ctx: JobContext) -> MetricSample:

@@ -22,6 +22,7 @@ from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from application.scheduling.deeds import unwritten
 from infrastructure.events.bus import RedisEventBus
 from infrastructure.monitoring.alerts import RedisAlertBook
+from infrastructure.monitoring.aws.provider import AwsProvider
 from infrastructure.monitoring.channels.making import make_channels
 from infrastructure.monitoring.deliveries import RedisDeliveries
 from infrastructure.monitoring.fleet import RedisFleet
@@ -45,9 +46,9 @@ def event_bus(bus: RedisEventBus) -> EventBus:
     return bus
 
 
-def metrics_providers(local: LocalProvider, others: tuple[MetricsProvider, ...]) -> MetricsProviders:
+def metrics_providers(local: LocalProvider, aws: AwsProvider, others: tuple[MetricsProvider, ...]) -> MetricsProviders:
     """Return who can measure workers: the program's own providers, and those of the settings."""
-    return MetricsProviders([local, *others])
+    return MetricsProviders([local, aws, *others])
 
 
 def alert_engine(
@@ -83,7 +84,7 @@ def sender(outbox: RedisOutbox, channels: Channels, settings: AlertsSettings) ->
 
 class MonitoringContainer(containers.DeclarativeContainer):
     """Everything of monitoring. Routes want ``registry``, ``monitoring`` and ``alert_list``; the host, in this order,
-    ``sender``, ``handler`` and ``seed``, after the event bus and the scheduler."""
+    ``aws_provider``, ``sender``, ``handler`` and ``seed``, after the event bus and the scheduler."""
 
     settings = providers.Dependency(instance_of=MonitoringSettings)
     alert_settings = providers.Dependency(instance_of=AlertsSettings)
@@ -111,7 +112,8 @@ class MonitoringContainer(containers.DeclarativeContainer):
     bus = providers.Singleton(event_bus, events)
 
     local_provider = providers.Singleton(LocalProvider)
-    metrics_providers = providers.Singleton(metrics_providers, local_provider, user_providers)
+    aws_provider = providers.Singleton(AwsProvider, settings.provided.aws, scripts, instance_id)
+    metrics_providers = providers.Singleton(metrics_providers, local_provider, aws_provider, user_providers)
     rhythms = providers.Singleton(Rhythms, schedules)
     backoff = providers.Singleton(Backoff, fleet, rhythms, task_scheduler)
     alert_engine = providers.Singleton(alert_engine, workers, samples, book, rhythms, alert_settings)

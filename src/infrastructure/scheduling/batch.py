@@ -2,9 +2,10 @@
 
 import json
 
-from application.scheduling.moments import at, iso
+from application.scheduling.moments import iso
 from application.scheduling.planning import Plan, PlannedRun, look_at
-from domain.scheduling.schedule import Parked, ScheduleState
+from application.scheduling.states import given_up
+from domain.scheduling.schedule import ScheduleState
 from infrastructure.scheduling.prepared import Prepared
 
 
@@ -26,7 +27,7 @@ class Batch:
             after = schedule.state_text(planned.next_due)
             look = look_at(schedule.id, planned.next_due, schedule.compiled.descriptor.policy)
         elif planned.gave_up_at is not None:
-            after = _parked(taken, self.now, planned.gave_up_at)
+            after = given_up(ScheduleState.model_validate_json(taken), self.now, planned.gave_up_at).dump()
         dropped = _dropped(schedule.id, due, planned.dropped) if planned.dropped else ""
         arguments: list[str | int] = [schedule.id, taken, after, schedule.lane, look, schedule.rule, dropped]
         arguments.append(len(planned.runs))
@@ -38,15 +39,6 @@ class Batch:
         if planned.next_due is not None:
             schedule.text, schedule.due = after, planned.next_due  # as it will be; else it is read again
             self.looks.append(int(look))
-
-
-def _parked(text: str, now: int, gave_up_at: int) -> str:
-    reason = (
-        f"the parts of its trigger 'both' have no moment in common up to {iso(gave_up_at)}, and the search was given "
-        "up there; give it another trigger, or stop it"
-    )
-    state = ScheduleState.model_validate_json(text)
-    return state.model_copy(update={"parked": Parked(at=at(now), reason=reason)}).dump()
 
 
 def _dropped(schedule_id: str, due: int, dropped: int) -> str:

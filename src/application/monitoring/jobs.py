@@ -5,11 +5,12 @@ import logging
 from typing import Any
 
 from application.events.bus import EventBus
-from application.monitoring.alerting import AlertEngine
 from application.monitoring.backoff import Backoff
 from application.monitoring.fleet import Watched
 from application.monitoring.providers import MetricsProviders
+from application.monitoring.silences import Silences
 from application.monitoring.stores import Samples, Workers
+from application.monitoring.watch import AlertWatch
 from application.scheduling import (
     Injected,
     JobContext,
@@ -122,12 +123,22 @@ def _as_failure(worker: Worker, error: Exception) -> CollectionFailed:
 
 @backgroundjob(task_type="recurrent", retry=RetryPolicy(max_retries=0), timeout_s=60.0)
 class WorkerSilenceCheckJob(RecurrentBackgroundJob):
-    """Look for workers that should have been heard of, and for alerts that nobody would ever end."""
+    """Do for alerts what only a clock does: silent workers, regions that are down, repeats, and what nobody ends."""
 
-    alerts: Injected[AlertEngine]
+    watch: Injected[AlertWatch]
+    silences: Injected[Silences]
 
     async def run_every(self) -> dict[str, Any]:
-        """Tick the no-data rules of silent workers; close what belongs to workers no longer there or watched."""
-        silent = await self.alerts.check_silence()
-        closed = await self.alerts.close_the_abandoned()
-        return {"silent": len(silent), "closed": closed}
+        """Check regions before silent workers, which they may hide; then what is due, and what is abandoned."""
+        regions = await self.watch.check_providers()
+        silent = await self.watch.check_silence()
+        due = await self.watch.check_due()
+        closed = await self.watch.close_the_abandoned()
+        forgotten = await self.silences.purge()
+        return {
+            "regions": len(regions),
+            "silent": len(silent),
+            "due": due,
+            "closed": closed,
+            "silences_forgotten": forgotten,
+        }

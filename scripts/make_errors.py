@@ -94,7 +94,7 @@ GROUPS = (
         "Workers and alerts",
         "About what is watched.",
         "api",
-        _of("domain.monitoring.errors", "domain.monitoring.channel_errors"),
+        _of("domain.monitoring.errors", "domain.monitoring.import_errors", "domain.monitoring.channel_errors"),
     ),
     Group("The audit", "About questions to it.", "api", _of("domain.audit.errors")),
     Group("The HTTP API", "About a request before it reaches a feature.", "api", _of("infrastructure.web.errors")),

@@ -99,7 +99,7 @@ def _settings_section(name: str, said: list[str]) -> Iterator[str]:
 
 
 def _setting(section: str, key: str, default: str, said: list[str]) -> Iterator[str]:
-    variable = "ROUNDSMAN_" + (f"{section}__{key}" if section else key).upper()
+    variable = "ROUNDSMAN_" + (f"{section.replace('.', '__')}__{key}" if section else key).upper()
     yield f"### {section + '.' if section else ''}{key}\n"
     yield f"Default `{default}`; in the environment `{variable}`.\n"
     yield from _settings_text([line.replace(f" {variable}", "") for line in said], section)

@@ -29,13 +29,19 @@ def named(cell: str) -> Iterator[str]:
 def documented() -> dict[str, tuple[Fields, Fields]]:
     """Return topic -> the fields that are always there, and those that may be, as the page says."""
     text = PAGE.read_text()
-    common = dict(re.findall(r"^\| `(\w+)\.\*` \| (.*) \|$", text, re.MULTILINE))
+    common = dict(re.findall(r"^\| `([\w.]+)\.\*` \| (.*) \|$", text, re.MULTILINE))
     found = {}
     for topic, cell in re.findall(r"^\| `([a-z_.]+)` \|.*\| (.*) \|$", text, re.MULTILINE):
-        names = {*named(cell), *named(common[topic.partition(".")[0]])}
+        names = {*named(cell), *named(common[_family(topic, common)])}
         always = frozenset(name for name in names if not name.endswith("?"))
         found[topic] = (always, frozenset(name.rstrip("?") for name in names - always))
     return found
+
+
+def _family(topic: str, common: dict[str, str]) -> str:
+    """Return the longest beginning of a topic that the page tells the fields of."""
+    words = topic.split(".")
+    return next(name for n in range(len(words), 0, -1) if (name := ".".join(words[:n])) in common)
 
 
 def differences(topic: str, data: Fields) -> list[str]:

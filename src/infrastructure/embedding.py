@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -16,9 +16,12 @@ from domain.errors import RoundsmanError
 from infrastructure.process import is_forked, refuse_fork
 from infrastructure.program import Program, Role
 from infrastructure.settings import InvalidSettings, Settings, load_settings
+from infrastructure.web.access import Caller
 from infrastructure.web.app import create_web_app
 from infrastructure.web.health import HealthReport
 from infrastructure.web.services import Services
+
+__all__ = ["Caller", "NotRunning", "OnAnotherLoop", "Roundsman"]
 
 
 class NotRunning(RoundsmanError):
@@ -75,6 +78,7 @@ class Roundsman:
         containers: Iterable[Any] = (),
         settings: Mapping[str, Any] | Settings | None = None,
         role: Role = "all",
+        caller: Callable[..., Any] | None = None,
     ) -> None:
         """Import the job modules and prepare; raise what is wrong with them, the containers or the settings.
 
@@ -88,13 +92,20 @@ class Roundsman:
         around is not read. A ``Settings`` is taken as it is. ``local_worker`` is off unless it is set.
 
         ``role``: ``all`` schedules and executes jobs; ``api`` schedules, and leaves execution to other processes.
+
+        ``caller`` guards the routes instead of API keys: a dependency of FastAPI, with all that one may have, that
+        returns a ``Caller``, whose role decides what they may do and whose name stands in the audit log. It returns
+        None, or raises ``HTTPException``, for whoever may not call at all.
         """
         self._program = Program(_settings(settings, tuple(modules)), role, containers)
         self._life: _Life | None = None
         self._guard = threading.Lock()
-        self.api: FastAPI = create_web_app(
-            self._services, self._program.settings.server, tracing=self._program.telemetry.of_requests()
-        )
+        server = self._program.settings.server
+        if caller is not None and server.api_keys:
+            why = "- server.api_keys: the application says by 'caller' who calls; leave out the one or the other"
+            raise InvalidSettings(problems=why)
+        tracing = self._program.telemetry.of_requests()
+        self.api: FastAPI = create_web_app(self._services, server, tracing=tracing, caller=caller)
         """The routes, for ``app.mount("/roundsman", roundsman.api)``; they answer 503 while it is stopped."""
 
     async def start(self) -> None:

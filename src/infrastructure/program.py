@@ -239,8 +239,8 @@ class Program:
     def _services(self) -> list[HostedService]:
         container = self.container
         assert self._watch is not None  # noqa: S101 - the program is open
-        channels = container.monitoring.channels()
-        services: list[HostedService] = [self.telemetry, self._watch, container.events(), channels]
+        outside = container.monitoring.channels(), container.monitoring.aws_provider()
+        services: list[HostedService] = [self.telemetry, self._watch, container.events(), *outside]
         if (beside := self.telemetry.own_server(self.services)) is not None:
             services.append(beside)
         if not self.executes:

@@ -22,6 +22,7 @@ from domain.errors import RoundsmanError
 from domain.jobs.queue import DEFAULT_QUEUES, QueueName, QueueRules, Queues
 from domain.monitoring.routing import DEFAULT_GROUP, Grouping, Routing, check_facet
 from domain.monitoring.rule import DEFAULT_RULES, AlertRule, check_rules
+from infrastructure.monitoring.aws.settings import AwsSettings
 from infrastructure.monitoring.channels.settings import ChannelSettings, LogChannelSettings
 from infrastructure.redis.settings import StoreSettings
 from infrastructure.setting_kinds import (
@@ -184,6 +185,7 @@ class MonitoringSettings(Section):
     local_worker: bool = True
     samples_kept_h: Annotated[float, BeforeValidator(no_bool), Field(gt=0, le=744, allow_inf_nan=False)] = 24.0
     providers: tuple[ObjectName, ...] = ()
+    aws: AwsSettings = AwsSettings()
 
 
 class AlertsSettings(Section):

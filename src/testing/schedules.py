@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from application.runs.registry import JobRegistry
+from application.scheduling import states
 from application.scheduling.compiled import CompiledSchedule, compile_schedule
 from application.scheduling.moments import iso
 from application.scheduling.planning import Plan, PlannedRun, look_at, plan
@@ -121,7 +122,12 @@ class MemorySchedules:
         policy, state = stored.definition.policy, stored.state
         planned = plan(job, compiled.trigger, policy, state.due, now, ON_TIME_MS)
         after = None if planned.next_due is None else state.model_copy(update={"due": planned.next_due})
-        if after is not None:
+        if planned.gave_up_at is not None:
+            after = states.given_up(state, now, planned.gave_up_at)
+            standing.state, standing.look = after.dump(), None
+            reason = after.parked.reason if after.parked else ""
+            self._memory.emit("schedule.changed", {"id": job, "parked": reason})
+        elif after is not None:
             standing.state, standing.look = after.dump(), look_at(job, after.due, policy)
         self._commit(compiled, state, planned)
         if after is None:

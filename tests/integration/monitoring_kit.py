@@ -127,6 +127,7 @@ class Monitor:
         self.samples = self.container.samples()
         self.book = self.container.book()
         self.alerts = self.container.alert_engine()
+        self.watch = self.container.alert_watch()
         self.registry = self.container.registry()
         self.monitoring = self.container.monitoring()
         self.sender = self.container.sender()
@@ -160,6 +161,7 @@ class Monitor:
     async def feed(self, ago_s: float, cpu: float | None, worker_id: str = "w1") -> MetricSample:
         """Append a sample by hand, observed ``ago_s`` seconds ago by the store's clock."""
         one = sample(await self.workers.now() - timedelta(seconds=ago_s), cpu, worker_id)
+        one = one.model_copy(update={"provider": "scripted"})
         assert await self.samples.append(one) == "stored"
         return one
 

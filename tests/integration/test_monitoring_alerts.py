@@ -168,7 +168,7 @@ async def test_a_step_that_was_overtaken_is_made_again(site: Site, what: str, mo
     elif what == "close":
         assert await monitor.alerts.close("w1", "test") == 1
     else:
-        assert await monitor.alerts.check_silence() == ["w1"]
+        assert await monitor.watch.check_silence() == ["w1"]
     assert overtakings == []
     expected = {"catch_up": {"cpu"}, "close": set[str](), "check_silence": {"cpu", "silent"}}[what]
     assert {record.rule_id for record in await monitor.book.open()} == expected
@@ -220,8 +220,8 @@ async def test_what_a_crash_left_open_is_closed_by_the_check(site: Site) -> None
     await monitor.feed(30, 0.95)
     await monitor.alerts.catch_up("w1")
     await monitor.workers.remove("w1", "and then the process died")
-    assert await monitor.alerts.close_the_abandoned() == 1
-    assert await monitor.alerts.close_the_abandoned() == 0
+    assert await monitor.watch.close_the_abandoned() == 1
+    assert await monitor.watch.close_the_abandoned() == 0
     assert await told(monitor, site) == ["firing cpu w1", "resolved cpu w1"]
     assert await monitor.workers.orphans() == []
 
@@ -231,7 +231,7 @@ async def test_monitoring_that_ended_by_itself_closes_its_alerts(site: Site) -> 
     await monitor.feed(30, 0.95)
     await monitor.alerts.catch_up("w1")
     await monitor.scheduler.stop_task("worker-metrics-w1")  # as a job that raises JobTerminationException
-    assert await monitor.alerts.close_the_abandoned() == 1
+    assert await monitor.watch.close_the_abandoned() == 1
     assert await told(monitor, site) == ["firing cpu w1", "resolved cpu w1"]
 
 

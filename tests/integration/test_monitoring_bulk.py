@@ -14,7 +14,6 @@ from domain.errors import StoreUnavailable
 from domain.monitoring.errors import InvalidMonitoring
 from domain.monitoring.worker import Worker
 from domain.scheduling.errors import ScheduleBusy
-from infrastructure.monitoring.fleet import RedisFleet
 from integration.monitoring_kit import Monitor, Site
 from support import wait_until
 

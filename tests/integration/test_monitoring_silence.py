@@ -55,13 +55,13 @@ async def test_silence_is_told_once_and_taken_back_by_a_sample(site: Site) -> No
     monitor = await watched(site)
     await heard(monitor, 40)
     for _ in range(3):
-        assert await monitor.alerts.check_silence() == ["w1"]
+        assert await monitor.watch.check_silence() == ["w1"]
     assert await told(monitor, site) == ["firing silent w1"]
     assert 40 <= (site.channel.sent[0].value or 0) < 60
     await monitor.feed(0, 0.1)
     await monitor.alerts.catch_up("w1")
     assert await told(monitor, site) == ["firing silent w1", "resolved silent w1"]
-    assert await monitor.alerts.check_silence() == []
+    assert await monitor.watch.check_silence() == []
     assert await site.topics("alert") == ["alert.firing", "alert.resolved"]
 
 
@@ -77,14 +77,14 @@ async def test_a_worker_was_never_heard_of_later_than_it_was(site: Site) -> None
 async def test_a_short_silence_is_none(site: Site) -> None:
     monitor = await watched(site)
     await heard(monitor, 10)
-    assert await monitor.alerts.check_silence() == []
+    assert await monitor.watch.check_silence() == []
     slow = await site.start([SILENT], executes=False, handles=False, sends=False)
     await slow.monitoring.start("w1", MonitoringRequest(interval_s=60))
     await heard(slow, 150)
-    await slow.alerts.check_silence()
+    await slow.watch.check_silence()
     assert await told(monitor, site) == [], "three intervals of a minute are not over"
     await heard(slow, 181)
-    await slow.alerts.check_silence()
+    await slow.watch.check_silence()
     assert await told(monitor, site) == ["firing silent w1"]
 
 
@@ -92,7 +92,7 @@ async def test_silence_ends_no_other_alert(site: Site) -> None:
     monitor = await watched(site, rules=[SILENT, CPU_RULE])
     await monitor.feed(100, 0.95)
     await monitor.alerts.catch_up("w1")
-    await monitor.alerts.check_silence()
+    await monitor.watch.check_silence()
     assert sorted(await told(monitor, site)) == ["firing cpu w1", "firing silent w1"]
 
 
@@ -100,22 +100,22 @@ async def test_the_time_when_nobody_watched_is_nobodys_silence(site: Site) -> No
     """All instances were down for an hour, say over night: the worker is given its time anew."""
     monitor = await watched(site)
     await pretend(monitor, watched_s=3600)
-    await monitor.alerts.check_silence()
+    await monitor.watch.check_silence()
     assert await told(monitor, site) == []
     await pretend(monitor, watched_s=1)
-    await monitor.alerts.check_silence()
+    await monitor.watch.check_silence()
     assert await told(monitor, site) == ["firing silent w1"]
 
 
 async def test_a_paused_worker_is_expected_to_be_silent(site: Site) -> None:
     monitor = await watched(site)
     await monitor.monitoring.start("w1", MonitoringRequest(paused=True))
-    assert await monitor.alerts.check_silence() == []
+    assert await monitor.watch.check_silence() == []
     assert await told(monitor, site) == []
     await monitor.scheduler.resume("worker-metrics-w1")  # not through monitoring: by hand, on its schedule
-    assert await monitor.alerts.check_silence() == [], "its time began anew when it was last seen paused"
+    assert await monitor.watch.check_silence() == [], "its time began anew when it was last seen paused"
     await heard(monitor, 40)
-    await monitor.alerts.check_silence()
+    await monitor.watch.check_silence()
     assert await told(monitor, site) == ["firing silent w1"]
 
 
@@ -123,7 +123,7 @@ async def test_resuming_gives_a_worker_its_time(site: Site) -> None:
     monitor = await watched(site)
     await monitor.monitoring.start("w1", MonitoringRequest(paused=True))
     await monitor.monitoring.start("w1", MonitoringRequest(paused=False))
-    assert await monitor.alerts.check_silence() == []
+    assert await monitor.watch.check_silence() == []
     assert await told(monitor, site) == []
 
 
@@ -139,7 +139,7 @@ async def test_a_worker_that_never_said_a_word_is_silent_too(site: Site) -> None
 async def test_nobody_waits_for_a_worker_that_is_not_monitored(site: Site) -> None:
     monitor = await watched(site)
     await monitor.scheduler.stop_task("worker-metrics-w1")
-    assert await monitor.alerts.check_silence() == []
+    assert await monitor.watch.check_silence() == []
     found = await monitor.samples.silence(60, 0, 10)
     assert found.quiet_since == {}
     assert await told(monitor, site) == []
@@ -147,7 +147,7 @@ async def test_nobody_waits_for_a_worker_that_is_not_monitored(site: Site) -> No
 
 async def test_without_a_rule_nobody_looks(site: Site) -> None:
     monitor = await watched(site, rules=[CPU_RULE])
-    assert await monitor.alerts.check_silence() == []
+    assert await monitor.watch.check_silence() == []
 
 
 async def test_the_check_runs_by_itself(site: Site) -> None:

@@ -3,26 +3,41 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal, Protocol
 
+from application.runs.asking import Note
 from domain.monitoring.alert import AlertState
 from domain.monitoring.notification import Notification
 from domain.monitoring.record import AlertRecord, Change
 
+EPOCH = datetime.fromtimestamp(0, UTC)
+
 
 @dataclass(frozen=True)
 class WorkerAlerts:
-    """The alerts of one worker as they were read; ``cursor_ms`` is the newest sample that was evaluated."""
+    """The alerts of one worker, or of a provider's region, as they were read.
+
+    ``cursor_ms`` is the newest sample that was evaluated, ``now`` the store's time. ``policy`` is the version of the
+    rules and silences, and of which regions are down: those in ``down``.
+    """
 
     worker_id: str
     version: str
     cursor_ms: int
     states: Mapping[str, AlertState]
+    now: datetime = field(default=EPOCH, compare=False)
+    policy: str = "0"
+    down: frozenset[str] = frozenset()
 
 
 @dataclass
 class AlertStep:
-    """What is to be stored of a worker's alerts; ``states`` by rule, None for a rule that no longer applies."""
+    """What is to be stored of a worker's alerts; ``states`` by rule, None for a rule that no longer applies.
+
+    ``look_at`` is when time alone may change something; ``is_at_rest`` says that nothing is open or owed.
+    ``is_closing`` is the last step of a worker that is gone. ``is_down`` is said of a provider's region alone.
+    """
 
     before: WorkerAlerts
     cursor_ms: int | None = None
@@ -30,6 +45,9 @@ class AlertStep:
     changes: list[Change] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
     is_closing: bool = False
+    look_at: datetime | None = None
+    is_at_rest: bool = True
+    is_down: bool | None = None
 
 
 Committed = Literal["done", "stale", "gone"]
@@ -43,11 +61,20 @@ class AlertBook(Protocol):
         """Return a worker's alerts; without any, an empty set that can be committed on."""
 
     @abstractmethod
-    async def commit(self, step: AlertStep) -> Committed:
-        """Store a step with its events and messages, whole or not at all.
+    async def commit(self, step: AlertStep, note: Note | None = None) -> Committed:
+        """Store a step with its events and messages, whole or not at all; ``note`` is written down with it.
 
-        ``stale``: somebody else was faster; read again. ``gone``: the worker is, and only a closing step is taken.
+        ``stale``: somebody else was faster, or rules, silences or what is down changed; read again. ``gone``: the
+        worker is, and only a closing step is taken.
         """
+
+    @abstractmethod
+    async def due(self, now: datetime, limit: int) -> list[str]:
+        """Return workers of whose alerts time alone may change something by now, the longest due first."""
+
+    @abstractmethod
+    async def find_open(self, alert_id: str) -> AlertRecord | None:
+        """Return one open episode."""
 
     @abstractmethod
     async def open(self) -> list[AlertRecord]:

@@ -1,16 +1,20 @@
-"""The alert engine: feeds samples, silence and endings to the alerts of a worker, in order, whoever nudges it."""
+"""The alert engine: feeds samples, failed looks and endings to the alerts of a worker, in order, whoever nudges it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable
+from datetime import datetime
 
 from application.monitoring.alert_book import AlertBook, WorkerAlerts
-from application.monitoring.evaluation import Evaluation
+from application.monitoring.evaluation import Evaluation, Subject
+from application.monitoring.looks import SEPARATOR, Looks, group_of
+from application.monitoring.policy import Policies
 from application.monitoring.rhythm import Rhythms
-from application.monitoring.stores import Samples, Silence, Workers
+from application.monitoring.stores import Samples, Workers
+from application.runs.asking import Note
 from domain.monitoring.errors import AlertsChangedMeanwhile
-from domain.monitoring.observation import Closing, Reading, Tick
+from domain.monitoring.observation import Closing, Failure, Glance, Observation, Reading
 from domain.monitoring.record import former_rule
-from domain.monitoring.rule import AlertRule, check_rules
+from domain.monitoring.rule import AlertRule
 from domain.monitoring.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -18,27 +22,30 @@ log = logging.getLogger(__name__)
 BATCH = 200
 """Samples evaluated in one step, when there is a backlog."""
 TRIES = 20
-SILENT_AT_ONCE = 10_000
-SHORTEST_SILENCE_S = 1.0
-LONGEST_PAUSE_S = 60.0
-"""When nobody looked for silence for longer than this, the silence of that time is nobody's fault but ours."""
 
 
 class AlertEngine:
     """Evaluate rules. Every method may be called by many instances at once: who comes second finds it done.
 
-    A worker's states are read, stepped and committed together; a commit on states that others changed meanwhile is
-    refused, and the step is made again on what is there now.
+    A worker's states are read, stepped and committed together; a commit on states that others changed meanwhile, or
+    under rules and silences that changed, is refused, and the step is made again on what is there now.
     """
 
     def __init__(
-        self, workers: Workers, samples: Samples, book: AlertBook, rhythms: Rhythms, rules: Sequence[AlertRule]
+        self,
+        workers: Workers,
+        samples: Samples,
+        book: AlertBook,
+        rhythms: Rhythms,
+        policies: Policies,
+        looks: Looks,
     ) -> None:
         self._workers = workers
         self._samples = samples
         self._book = book
         self._rhythms = rhythms
-        self.rules = check_rules(rules)
+        self._policies = policies
+        self._looks = looks
 
     async def catch_up(self, worker_id: str) -> int:
         """Evaluate all samples after the last evaluated one, in order; return how many. Nothing new changes nothing."""
@@ -53,7 +60,7 @@ class AlertEngine:
             if rhythm is None:
                 await self.close(worker_id, "its monitoring was stopped")
                 return evaluated
-            evaluation = Evaluation(alerts, worker.name, self._rules_for(worker), await self._known_rules(alerts))
+            evaluation = await self._evaluation(alerts, worker)
             for sample in samples:
                 evaluation.observe(Reading(sample, sample.apart_s(rhythm.interval_s)))
             verdict = await self._book.commit(evaluation.step(samples[-1].time_ms))
@@ -65,17 +72,54 @@ class AlertEngine:
                 refused += 1
         raise AlertsChangedMeanwhile(worker_id=worker_id, tries=TRIES)
 
+    async def look_failed(self, worker_id: str, at: datetime) -> bool:
+        """Note that a look at a worker failed, and step its status rules; False when that is old news."""
+        worker = await self._workers.get(worker_id)
+        if worker is None or not await self._looks.failed(worker_id, group_of(worker.provider, worker.region), at):
+            return False
+        rhythm = await self._rhythms.of(worker_id, at)
+        if rhythm is None:
+            return False
+        await self.observe(worker, lambda _: Failure(at, rhythm.interval_s))
+        return True
+
+    async def look_again(self, worker_id: str) -> None:
+        """Let time alone do what it does: repeats, escalations, and what a silence or an outage held back."""
+        worker = await self._workers.get(worker_id)
+        if worker is None:
+            await self.close(worker_id, "the worker was removed", is_removed=True)
+        else:
+            await self.observe(worker, lambda alerts: Glance(alerts.now), always=True)
+
+    async def observe(
+        self, worker: Worker, see: Callable[[WorkerAlerts], Observation], *, always: bool = False
+    ) -> None:
+        """Step all alerts of a worker over what ``see`` makes of them; commit it, if there is news or ``always``."""
+        for _ in range(TRIES):
+            alerts = await self._book.read(worker.id)
+            evaluation = await self._evaluation(alerts, worker)
+            evaluation.observe(see(alerts))
+            if not (evaluation.has_news or always) or await self._book.commit(evaluation.step()) != "stale":
+                return
+        raise AlertsChangedMeanwhile(worker_id=worker.id, tries=TRIES)
+
     async def close(
         self, worker_id: str, reason: str, *, worker_name: str | None = None, is_removed: bool = False
     ) -> int:
         """End all alerts of a worker, resolving what was told; return how many were open. Twice is fine.
 
-        Samples up to now will not be evaluated any more. ``is_removed`` forgets the worker altogether.
+        Samples up to now will not be evaluated any more. ``is_removed`` forgets the worker altogether. A resolve that
+        a silence holds back goes into the outbox at once, not to be sent before the silence has ended.
         """
+        worker = await self._workers.get(worker_id)
+        if worker is not None:
+            await self._looks.forget(worker_id, group_of(worker.provider, worker.region))
+        subject = Subject.of(worker) if worker else Subject(worker_id, worker_name or worker_id)
         for _ in range(TRIES):
             alerts = await self._book.read(worker_id)
-            evaluation = Evaluation(alerts, worker_name or worker_id, (), await self._known_rules(alerts))
-            evaluation.observe(Closing(await self._workers.now(), reason))
+            policy = await self._policies.at(alerts.policy)
+            evaluation = Evaluation(alerts, subject, [], policy, await self._former(alerts, policy.by_id))
+            evaluation.observe(Closing(alerts.now, reason))
             (last,) = await self._samples.last([worker_id])
             cursor_ms = last.time_ms if last else None
             if not alerts.states and cursor_ms in (None, alerts.cursor_ms) and not is_removed:
@@ -87,52 +131,43 @@ class AlertEngine:
                 return sum(change.is_over for change in evaluation.changes)
         raise AlertsChangedMeanwhile(worker_id=worker_id, tries=TRIES)
 
-    async def check_silence(self) -> list[str]:
-        """Tick the no-data rules of the workers that were not heard of; return those that are monitored and silent."""
-        shortest = min((rule.silent_min_s for rule in self.rules if rule.is_no_data), default=None)
-        if shortest is None:
-            return []
-        silence = await self._samples.silence(LONGEST_PAUSE_S, max(shortest, SHORTEST_SILENCE_S), SILENT_AT_ONCE)
-        return [worker_id for worker_id in silence.quiet_since if await self._tick(worker_id, silence)]
+    async def change(self, worker_id: str, act: Callable[[Evaluation, WorkerAlerts], Note | None]) -> None:
+        """Let ``act`` change something of a worker's alerts, with a note of it, under the same comparison.
 
-    async def close_the_abandoned(self) -> int:
-        """Close the alerts of workers that were removed or are no longer monitored; return how many were open."""
-        closed = 0
-        for worker_id in await self._workers.orphans():
-            closed += await self.close(worker_id, "the worker was removed", is_removed=True)
-        for worker_id in sorted({record.worker_id for record in await self._book.open()}):
-            if await self._rhythms.of(worker_id, await self._workers.now()) is None:
-                closed += await self.close(worker_id, "its monitoring was stopped or has ended")
-        return closed
-
-    async def _tick(self, worker_id: str, silence: Silence) -> bool:
-        worker = await self._workers.get(worker_id)
-        rhythm = await self._rhythms.of(worker_id, silence.now)
-        if worker is None or rhythm is None:
-            await self._samples.ignore([worker_id])
-            return False
-        if rhythm.is_paused:
-            await self._samples.expect(worker_id, silence.now)
-            return False
-        quiet_since = max(silence.quiet_since[worker_id], silence.watching_since)
-        tick = Tick(silence.now, quiet_since, rhythm.interval_s)
+        ``act`` may be called again when somebody else was faster, and raises to change nothing.
+        """
+        worker = None if SEPARATOR in worker_id else await self._workers.get(worker_id)
         for _ in range(TRIES):
             alerts = await self._book.read(worker_id)
-            evaluation = Evaluation(alerts, worker.name, self._rules_for(worker), await self._known_rules(alerts))
-            evaluation.observe(tick)
-            if not evaluation.has_news or await self._book.commit(evaluation.step()) != "stale":
-                return True
+            evaluation = await (self._evaluation(alerts, worker) if worker else self._of_group(alerts))
+            note = act(evaluation, alerts)
+            if await self._book.commit(evaluation.step(), note) == "done":
+                return
         raise AlertsChangedMeanwhile(worker_id=worker_id, tries=TRIES)
 
-    def _rules_for(self, worker: Worker) -> list[AlertRule]:
-        return [rule for rule in self.rules if rule.selects(worker)]
+    async def step_group(self, group: str, see: Observation) -> bool:
+        """Step the alerts of a provider's region; tell whether one is open, pending or owed a resolve."""
+        for _ in range(TRIES):
+            alerts = await self._book.read(group)
+            evaluation = await self._of_group(alerts)
+            evaluation.observe(see)
+            step = evaluation.step()
+            if not evaluation.has_news or await self._book.commit(step) == "done":
+                return not step.is_at_rest
+        raise AlertsChangedMeanwhile(worker_id=group, tries=TRIES)
 
-    async def _known_rules(self, alerts: WorkerAlerts) -> dict[str, AlertRule]:
-        """Return all rules by id; those that are no longer there but have states as far as their open records tell."""
-        rules = {rule.id: rule for rule in self.rules}
-        former = alerts.states.keys() - rules.keys()
-        if former:
-            for record in await self._book.open():
-                if record.worker_id == alerts.worker_id and record.rule_id in former:
-                    rules[record.rule_id] = former_rule(record)
-        return rules
+    async def _evaluation(self, alerts: WorkerAlerts, worker: Worker) -> Evaluation:
+        policy = await self._policies.at(alerts.policy)
+        rules = [rule for rule in policy.rules if rule.selects(worker)]
+        return Evaluation(alerts, Subject.of(worker), rules, policy, await self._former(alerts, policy.by_id))
+
+    async def _of_group(self, alerts: WorkerAlerts) -> Evaluation:
+        policy = await self._policies.at(alerts.policy)
+        former = await self._former(alerts, policy.by_id)
+        return Evaluation(alerts, Subject.of_group(alerts.worker_id), policy.for_providers, policy, former)
+
+    async def _former(self, alerts: WorkerAlerts, rules: dict[str, AlertRule]) -> dict[str, AlertRule]:
+        """Return rules that are no longer there but have states, as far as those and their open records tell."""
+        gone = {rule_id: state for rule_id, state in alerts.states.items() if rule_id not in rules}
+        found = {rule_id: await self._book.find_open(state.episode or "") for rule_id, state in gone.items()}
+        return {rule_id: former_rule(state, found[rule_id]) for rule_id, state in gone.items()}

@@ -10,6 +10,7 @@ from domain.events.event import Event
 log = logging.getLogger(__name__)
 
 GROUP = "alerts"
+LOOKED, FAILED = "worker.metrics.collected", "worker.collection.failed"
 
 
 class WorkerNotificationHandler:
@@ -28,9 +29,7 @@ class WorkerNotificationHandler:
     async def start(self) -> None:
         """Subscribe; twice is once."""
         if self._subscription is None:
-            self._subscription = self._bus.subscribe(
-                ["worker.metrics.collected"], self.handle, group=GROUP, from_start=True
-            )
+            self._subscription = self._bus.subscribe([LOOKED, FAILED], self.handle, group=GROUP, from_start=True)
 
     async def stop(self) -> None:
         """Unsubscribe; a sample that is being evaluated is waited for."""
@@ -39,10 +38,14 @@ class WorkerNotificationHandler:
             await subscription.close()
 
     async def handle(self, event: Event) -> None:
-        """Evaluate what is new of the worker that the event is about."""
+        """Evaluate what is new of the worker that the event is about, or that a look at it failed."""
         worker_id = event.data.get("worker_id")
         if not isinstance(worker_id, str):
             log.warning("event %s names no worker and is ignored", event.id)
             return
-        if await self._alerts.catch_up(worker_id):
+        news = self._alerts.look_failed(worker_id, event.time) if event.topic == FAILED else self._catch_up(worker_id)
+        if await news:
             self._wake_sender()
+
+    async def _catch_up(self, worker_id: str) -> bool:
+        return bool(await self._alerts.catch_up(worker_id))

@@ -5,11 +5,12 @@ import logging
 from typing import Any
 
 from application.events.bus import EventBus
-from application.monitoring.alerting import AlertEngine
 from application.monitoring.backoff import Backoff
 from application.monitoring.fleet import Watched
 from application.monitoring.providers import MetricsProviders
+from application.monitoring.silences import Silences
 from application.monitoring.stores import Samples, Workers
+from application.monitoring.watch import AlertWatch
 from application.scheduling import (
     Injected,
     JobContext,
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 COLLECTION_TIMEOUT_S = 30.0
 AHEAD = "the sample's time is ahead of the store's clock, so the clock of the one or the other is wrong; mend that"
+GOING = frozenset({WorkerStatus.SHUTTING_DOWN, WorkerStatus.TERMINATED})
+"""What there is no way back from: nothing is to be measured any more."""
 PROVIDER_TIMEOUT_S = 20.0
 """Less than the run has, so that a provider that does not answer is told of, and not only cut off."""
 
@@ -64,10 +67,10 @@ class WorkerMetricsCollectionJob(RecurrentBackgroundJob):
             await self._tell_failure(watched, error, ctx)
             raise error
         await self._follow(worker, sample.status, f"seen by the provider '{worker.provider}'")
-        is_over = sample.status is WorkerStatus.TERMINATED
+        is_over = sample.status in GOING
         await self.backoff.ended(watched, goes_on=not is_over)
         if is_over:
-            raise JobTerminationException(f"the worker '{self.worker_id}' is terminated")
+            raise JobTerminationException(f"the worker '{self.worker_id}' is {sample.status.replace('_', ' ')}")
         return {"stored": verdict == "stored", "observed_at": sample.observed_at.isoformat()}
 
     async def _look(self, watched: Watched, ctx: JobContext) -> MetricSample:
@@ -120,12 +123,22 @@ def _as_failure(worker: Worker, error: Exception) -> CollectionFailed:
 
 @backgroundjob(task_type="recurrent", retry=RetryPolicy(max_retries=0), timeout_s=60.0)
 class WorkerSilenceCheckJob(RecurrentBackgroundJob):
-    """Look for workers that should have been heard of, and for alerts that nobody would ever end."""
+    """Do for alerts what only a clock does: silent workers, regions that are down, repeats, and what nobody ends."""
 
-    alerts: Injected[AlertEngine]
+    watch: Injected[AlertWatch]
+    silences: Injected[Silences]
 
     async def run_every(self) -> dict[str, Any]:
-        """Tick the no-data rules of silent workers; close what belongs to workers no longer there or watched."""
-        silent = await self.alerts.check_silence()
-        closed = await self.alerts.close_the_abandoned()
-        return {"silent": len(silent), "closed": closed}
+        """Check regions before silent workers, which they may hide; then what is due, and what is abandoned."""
+        regions = await self.watch.check_providers()
+        silent = await self.watch.check_silence()
+        due = await self.watch.check_due()
+        closed = await self.watch.close_the_abandoned()
+        forgotten = await self.silences.purge()
+        return {
+            "regions": len(regions),
+            "silent": len(silent),
+            "due": due,
+            "closed": closed,
+            "silences_forgotten": forgotten,
+        }

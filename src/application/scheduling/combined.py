@@ -41,10 +41,13 @@ class BothTimes:
     def __init__(self, parts: Sequence[Trigger], looks: int = PATIENT) -> None:
         self._parts = parts
         self._looks = looks
+        self.gave_up_at: int | None = None
+        """Where the last search ended without an answer: up to there is nothing, and what comes later is not known."""
 
     def next_after(self, moment: int) -> int | None:
-        """Return the first common time after ``moment``; None when none is found."""
+        """Return the first common time after ``moment``; None when there is none, or none is found."""
         wanted, agreeing, at = moment + 1, 0, 0
+        self.gave_up_at = None
         for _ in range(self._looks):
             due = self._parts[at].next_after(wanted - 1)
             if due is None:
@@ -53,6 +56,7 @@ class BothTimes:
             if agreeing == len(self._parts):
                 return due
             wanted, at = due, (at + 1) % len(self._parts)
+        self.gave_up_at = wanted
         return None
 
 

@@ -3,9 +3,10 @@
 import hashlib
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
+from application.scheduling.combined import BothTimes
 from application.scheduling.moments import milliseconds
 from application.scheduling.triggers import IntervalTrigger, Trigger
 from domain.runs.run import RunReason
@@ -26,11 +27,15 @@ class PlannedRun:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to commit. ``dropped`` fires get no run; ``next_due`` is None when the schedule has ended."""
+    """What to commit. ``dropped`` fires get no run; ``next_due`` is None when the schedule has ended.
+
+    It is None too when the search for the next fire was given up at ``gave_up_at``: then the schedule is to be parked.
+    """
 
     runs: tuple[PlannedRun, ...]
     dropped: int
     next_due: int | None
+    gave_up_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,13 @@ def first_due(trigger: Trigger, policy: SchedulePolicy, now: int) -> int | None:
 
 def plan(schedule_id: str, trigger: Trigger, policy: SchedulePolicy, due: int, now: int, on_time_ms: int) -> Plan:
     """Decide about the fires from ``due`` to ``now``; under catch-up ``none``, up to ``on_time_ms`` late is in time."""
+    planned = _plan(schedule_id, trigger, policy, due, now, on_time_ms)
+    if planned.next_due is None and isinstance(trigger, BothTimes) and trigger.gave_up_at is not None:
+        return replace(planned, gave_up_at=_bounded(trigger.gave_up_at, policy))
+    return planned
+
+
+def _plan(schedule_id: str, trigger: Trigger, policy: SchedulePolicy, due: int, now: int, on_time_ms: int) -> Plan:
     if look_at(schedule_id, due, policy) > now:
         return Plan((), 0, due)
     following = trigger.next_after(due)

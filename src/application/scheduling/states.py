@@ -4,6 +4,7 @@ import secrets
 
 from application.scheduling.combined import HASTY
 from application.scheduling.compiled import at, milliseconds
+from application.scheduling.moments import iso
 from application.scheduling.planning import first_due, late_fires, look_at
 from application.scheduling.store import Stored
 from application.scheduling.triggers import compile_trigger
@@ -54,6 +55,15 @@ def parked(stored: Stored, now: int, reason: str, incarnation: str, generation: 
     if state.parked or (state.incarnation, state.generation) != (incarnation, generation):
         return None
     return stored.state.model_copy(update={"parked": Parked(at=at(now), reason=reason)})
+
+
+def given_up(state: ScheduleState, now: int, gave_up_at: int) -> ScheduleState:
+    """Return the parked state of a schedule whose next fire was looked for up to ``gave_up_at``, and not found."""
+    reason = (
+        f"the parts of its trigger 'both' have no moment in common up to {iso(gave_up_at)}, and the search was given "
+        "up there; give it another trigger, or stop it"
+    )
+    return state.model_copy(update={"parked": Parked(at=at(now), reason=reason)})
 
 
 def resumed(stored: Stored, now: int) -> ScheduleState:

@@ -27,6 +27,7 @@ from domain.monitoring.observation import (
 from domain.monitoring.rule import AlertRule
 from domain.monitoring.state import OPEN, AlertPhase, AlertState
 from domain.monitoring.telling import Outlook, tell, worsen
+from domain.monitoring.worker import WorkerStatus
 
 __all__ = ["OPEN", "TRANSITIONS", "AlertPhase", "AlertState", "Arrow", "Signal", "step"]
 
@@ -160,8 +161,13 @@ def _remember(state: AlertState, seen: Observation, judgement: Judgement, rule: 
 
 
 def _is_gap(state: AlertState, seen: Observation, at: datetime) -> bool:
-    """Tell whether so much time is between two looks that nobody knows what was in it."""
+    """Tell whether so much time is between two looks that nobody knows what was in it.
+
+    Between two failed looks no other succeeded, however long the wait for the second was.
+    """
     if not isinstance(seen, Look) or state.heard_at is None:
+        return False
+    if isinstance(seen, Failure) and state.subject == WorkerStatus.UNREACHABLE:
         return False
     return at - state.heard_at > timedelta(seconds=GAP_INTERVALS * seen.interval_s)
 

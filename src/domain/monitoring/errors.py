@@ -76,3 +76,61 @@ class WorkerVanished(RoundsmanError):
     if it comes back."""
 
     status = 410
+
+
+class InvalidRule(RoundsmanError):
+    """The alert rule is not valid: {why}. Mend that, and send it again."""
+
+    status = 422
+
+
+class AlertRuleNotFound(RoundsmanError):
+    """There is no alert rule '{rule_id}'. List the rules to see which there are."""
+
+    status = 404
+
+
+class AlertRuleFromSettings(RoundsmanError):
+    """The alert rule '{rule_id}' is from the settings and cannot be changed here. Change it in settings.toml, or give
+    a rule of your own another id."""
+
+    status = 409
+
+
+class AlertRuleChangedMeanwhile(RoundsmanError):
+    """The alert rule '{rule_id}' is not the one that was to be changed: it has revision {found}, not {expected}. Read
+    it again, and decide anew."""
+
+    status = 409
+
+
+class TooManyRules(RoundsmanError):
+    """There are {count} alert rules in the store already, and more than {most} are not taken. Delete one first."""
+
+    status = 409
+
+
+class InvalidSilence(RoundsmanError):
+    """The silence is not valid: {why}. Mend that, and send it again."""
+
+    status = 422
+
+
+class SilenceNotFound(RoundsmanError):
+    """There is no silence '{silence_id}', or it was forgotten since it ended. List the silences to see which there
+    are."""
+
+    status = 404
+
+
+class TooManySilences(RoundsmanError):
+    """There are {count} silences already, and more than {most} are not taken. End some, or make one with wildcards."""
+
+    status = 409
+
+
+class AlertNotOpen(RoundsmanError):
+    """There is no open alert '{alert_id}': it has ended, or there never was one. List the alerts to see
+    what is open."""
+
+    status = 404

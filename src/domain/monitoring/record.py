@@ -5,13 +5,20 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.monitoring.state import OPEN, AlertPhase, AlertState
 from domain.monitoring.notification import describe_value
 from domain.monitoring.rule import AlertRule
 from domain.monitoring.severity import Severity
 from domain.monitoring.silence import Ack
+from domain.monitoring.state import OPEN, AlertPhase, AlertState
 
-AlertTopic = Literal["alert.pending", "alert.firing", "alert.escalated", "alert.resolved"]
+AlertTopic = Literal[
+    "alert.pending",
+    "alert.firing",
+    "alert.escalated",
+    "alert.acknowledged",
+    "alert.unacknowledged",
+    "alert.resolved",
+]
 RecordState = Literal["pending", "firing", "recovering", "resolved"]
 
 
@@ -74,6 +81,8 @@ def compare(
         return Change(record=record, topic="alert.pending")
     if after.severity != before.severity and before.severity is not None:
         return Change(record=record, topic="alert.escalated")
+    if after.ack != before.ack:
+        return Change(record=record, topic="alert.acknowledged" if after.ack else "alert.unacknowledged")
     return Change(record=record)
 
 
@@ -121,8 +130,13 @@ def _record(
     )
 
 
-def former_rule(record: AlertRecord) -> AlertRule:
-    """Return what a record tells of the rule that opened it: enough to close it when the rule itself is gone."""
+def former_rule(state: AlertState, record: AlertRecord | None) -> AlertRule:
+    """Return what a state and its open record tell of a rule that is gone: enough to close it."""
+    told = state.told.severity if state.told else None
     return AlertRule.model_construct(
-        id=record.rule_id, metric=record.metric, fire=record.fire, clear=record.clear, severity=record.severity
+        id=state.rule_id,
+        metric=record.metric if record else state.metric or "?",
+        fire=record.fire if record else None,
+        clear=record.clear if record else None,
+        severity=state.severity or told or (record.severity if record else "warning"),
     )

@@ -211,6 +211,8 @@ DEFAULT_RULES = (
     AlertRule(id="high-cpu", metric="cpu_utilization", fire=0.9, clear=0.8, for_s=60, severity="warning"),
     AlertRule(id="high-memory", metric="memory_utilization", fire=0.9, clear=0.85, severity="warning"),
     AlertRule(id="filesystem-full", metric="filesystems", fire=0.9, clear=0.88, severity="critical"),
+    AlertRule(id="failed-check", metric=STATUS, checks=("system", "instance"), severity="critical"),
     AlertRule(id="no-data", metric=NO_DATA, severity="critical"),
+    AlertRule(id="provider-down", metric=PROVIDER_DOWN, severity="critical"),
 )
 """What is watched when settings say nothing."""

@@ -21,6 +21,8 @@ TOPICS = (
     *("schedule.removed", "schedule.fire_skipped", "worker.*", "worker.registered", "worker.removed"),
     *("worker.metrics.collected", "worker.collection.failed", "worker.status.changed"),
     *("alert.*", "alert.pending", "alert.firing", "alert.escalated", "alert.resolved"),
+    *("alert.acknowledged", "alert.unacknowledged", "alert.rule.changed", "alert.rule.removed"),
+    *("alert.silence.created", "alert.silence.ended"),
     *("instance.*", "instance.joined", "instance.left"),
 )
 

@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from application.monitoring.alert_book import AlertBook, AlertStep, Committed, WorkerAlerts
+from application.runs.asking import Note
+from application.scheduling.moments import milliseconds
 from domain.monitoring.alert import AlertState
 from domain.monitoring.notification import Notification
 from domain.monitoring.record import AlertRecord
@@ -12,6 +15,8 @@ from domain.monitoring.routing import Routing
 from infrastructure.monitoring.scripts import MonitoringScripts
 from infrastructure.redis.connection import store_errors
 
+FAR_AHEAD_MS = 2**53
+"""When an alert is looked at again that only an observation changes; a change of rules or silences comes before."""
 VERSION, CURSOR = ".version", ".cursor"
 """Fields beside those of the rules, whose ids begin with no dot."""
 
@@ -28,18 +33,39 @@ class RedisAlertBook(AlertBook):
     async def read(self, worker_id: str) -> WorkerAlerts:
         """Return a worker's alerts."""
         with store_errors():
-            found = await cast(Awaitable[dict[str, str]], self._redis.hgetall(self._scripts.key("alerts", worker_id)))
+            pipe = self._redis.pipeline(transaction=False)
+            # First what others change by raising it: what is read after it is never older than the version says.
+            pipe.get(self._scripts.key("policy"))
+            pipe.hkeys(self._scripts.key("regions_down"))
+            pipe.hgetall(self._scripts.key("alerts", worker_id))
+            pipe.time()
+            policy, down, found, (seconds, microseconds) = await pipe.execute()
         version, cursor = found.pop(VERSION, "0"), found.pop(CURSOR, "0")
         states = {rule_id: AlertState.model_validate_json(text) for rule_id, text in found.items()}
-        return WorkerAlerts(worker_id, version, int(cursor), states)
+        now = datetime.fromtimestamp(seconds, UTC) + timedelta(milliseconds=microseconds // 1000)
+        return WorkerAlerts(worker_id, version, int(cursor), states, now, policy or "0", frozenset(down))
 
-    async def commit(self, step: AlertStep) -> Committed:
+    async def commit(self, step: AlertStep, note: Note | None = None) -> Committed:
         """Store a step, whole or not at all."""
         before = step.before
         cursor = "" if step.cursor_ms is None else str(step.cursor_ms)
         args = [before.worker_id, before.version, cursor, "1" if step.is_closing else "", self._work(step)]
-        verdict: Committed = await self._scripts.run("commit_alerts", args)
+        verdict: Committed = await self._scripts.run("commit_alerts", [*args, before.policy], note)
         return verdict
+
+    async def due(self, now: datetime, limit: int) -> list[str]:
+        """Return who is due."""
+        with store_errors():
+            found = await self._redis.zrangebyscore(
+                self._scripts.key("alerts_due"), "-inf", milliseconds(now), start=0, num=limit
+            )
+        return cast(list[str], found)
+
+    async def find_open(self, alert_id: str) -> AlertRecord | None:
+        """Return one that is open."""
+        with store_errors():
+            text = await cast(Awaitable[str | None], self._redis.hget(self._scripts.key("open_alerts"), alert_id))
+        return AlertRecord.model_validate_json(text) if text else None
 
     async def open(self) -> list[AlertRecord]:
         """Return what is open, the oldest first."""
@@ -61,6 +87,7 @@ class RedisAlertBook(AlertBook):
         records = [(change, change.record) for change in step.changes if change.record is not None]
         return json.dumps(
             {
+                **_when_and_where(step),
                 "states": [
                     (rule_id, state.model_dump_json(exclude_defaults=True) if state else "")
                     for rule_id, state in step.states.items()
@@ -86,6 +113,15 @@ class RedisAlertBook(AlertBook):
             round(before.timestamp() * 1000) if before else 0,
             list(self._routing.lanes(notification).items()),
         )
+
+
+def _when_and_where(step: AlertStep) -> dict[str, object]:
+    """Return when a worker is to be looked at again, and of a provider's region, whether it is down."""
+    if step.is_down is not None:
+        return {"look_at": "", "is_down": "1" if step.is_down else ""}
+    if step.is_at_rest or step.is_closing:
+        return {"look_at": ""}
+    return {"look_at": FAR_AHEAD_MS if step.look_at is None else milliseconds(step.look_at)}
 
 
 def _payload(record: AlertRecord) -> str:

@@ -6,27 +6,35 @@ from typing import Any
 from dependency_injector import containers, providers
 
 from application.events.bus import EventBus
+from application.monitoring.acks import AlertAcks
 from application.monitoring.alert_list import AlertList
+from application.monitoring.alert_rules import AlertRules
 from application.monitoring.alerting import AlertEngine
 from application.monitoring.backoff import Backoff
 from application.monitoring.channel_desk import ChannelDesk
 from application.monitoring.channels import Channels
 from application.monitoring.handler import WorkerNotificationHandler
+from application.monitoring.policy import Policies
 from application.monitoring.providers import MetricsProvider, MetricsProviders
 from application.monitoring.registry import WorkerRegistry
 from application.monitoring.rhythm import Rhythms
 from application.monitoring.scheduler import WorkerMonitoringScheduler
 from application.monitoring.seeding import MonitoringSeed
 from application.monitoring.sender import NotificationSender
+from application.monitoring.silences import Silences
+from application.monitoring.watch import AlertWatch
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from application.scheduling.deeds import unwritten
 from infrastructure.events.bus import RedisEventBus
 from infrastructure.monitoring.alerts import RedisAlertBook
+from infrastructure.monitoring.aws.provider import AwsProvider
 from infrastructure.monitoring.channels.making import make_channels
 from infrastructure.monitoring.deliveries import RedisDeliveries
 from infrastructure.monitoring.fleet import RedisFleet
 from infrastructure.monitoring.local import LocalProvider
+from infrastructure.monitoring.looks import RedisLooks
 from infrastructure.monitoring.outbox import OutboxOptions, RedisOutbox
+from infrastructure.monitoring.policy import RedisPolicyBook
 from infrastructure.monitoring.samples import RedisSamples
 from infrastructure.monitoring.scripts import MonitoringRetention, MonitoringScripts
 from infrastructure.monitoring.workers import RedisWorkers
@@ -45,16 +53,9 @@ def event_bus(bus: RedisEventBus) -> EventBus:
     return bus
 
 
-def metrics_providers(local: LocalProvider, others: tuple[MetricsProvider, ...]) -> MetricsProviders:
+def metrics_providers(local: LocalProvider, aws: AwsProvider, others: tuple[MetricsProvider, ...]) -> MetricsProviders:
     """Return who can measure workers: the program's own providers, and those of the settings."""
-    return MetricsProviders([local, *others])
-
-
-def alert_engine(
-    workers: RedisWorkers, samples: RedisSamples, book: RedisAlertBook, rhythms: Rhythms, settings: AlertsSettings
-) -> AlertEngine:
-    """Return the engine with the rules of the settings."""
-    return AlertEngine(workers, samples, book, rhythms, settings.rules)
+    return MetricsProviders([local, aws, *others])
 
 
 def handler(bus: RedisEventBus, engine: AlertEngine, sender: NotificationSender) -> WorkerNotificationHandler:
@@ -83,7 +84,7 @@ def sender(outbox: RedisOutbox, channels: Channels, settings: AlertsSettings) ->
 
 class MonitoringContainer(containers.DeclarativeContainer):
     """Everything of monitoring. Routes want ``registry``, ``monitoring`` and ``alert_list``; the host, in this order,
-    ``sender``, ``handler`` and ``seed``, after the event bus and the scheduler."""
+    ``aws_provider``, ``sender``, ``handler`` and ``seed``, after the event bus and the scheduler."""
 
     settings = providers.Dependency(instance_of=MonitoringSettings)
     alert_settings = providers.Dependency(instance_of=AlertsSettings)
@@ -111,10 +112,18 @@ class MonitoringContainer(containers.DeclarativeContainer):
     bus = providers.Singleton(event_bus, events)
 
     local_provider = providers.Singleton(LocalProvider)
-    metrics_providers = providers.Singleton(metrics_providers, local_provider, user_providers)
+    aws_provider = providers.Singleton(AwsProvider, settings.provided.aws, scripts, instance_id)
+    metrics_providers = providers.Singleton(metrics_providers, local_provider, aws_provider, user_providers)
     rhythms = providers.Singleton(Rhythms, schedules)
     backoff = providers.Singleton(Backoff, fleet, rhythms, task_scheduler)
-    alert_engine = providers.Singleton(alert_engine, workers, samples, book, rhythms, alert_settings)
+    policy_book = providers.Singleton(RedisPolicyBook, scripts)
+    policies = providers.Singleton(Policies, policy_book, alert_settings.provided.rules)
+    looks = providers.Singleton(RedisLooks, scripts)
+    alert_engine = providers.Singleton(AlertEngine, workers, samples, book, rhythms, policies, looks)
+    alert_watch = providers.Singleton(AlertWatch, alert_engine, workers, samples, book, rhythms, policies, looks)
+    alert_rules = providers.Singleton(AlertRules, policies, policy_book, workers.provided.now, write_down)
+    silences = providers.Singleton(Silences, policy_book, workers.provided.now, write_down)
+    alert_acks = providers.Singleton(AlertAcks, book, alert_engine, write_down)
 
     channels = providers.Singleton(channels, alert_settings)
     sender = providers.Singleton(sender, outbox, channels, alert_settings)

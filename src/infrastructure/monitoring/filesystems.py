@@ -1,6 +1,7 @@
 """Ask each file system how full it is, without ever waiting for one that hangs."""
 
 import asyncio
+import os
 import stat
 import threading
 import time
@@ -31,6 +32,8 @@ class FilesystemUse:
 
     utilization: dict[str, float] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+    """Why there is not even a list of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +72,17 @@ class FilesystemProbe:
 
     async def read(self) -> FilesystemUse:
         """Ask all mount points at once; return after the patience at the latest, at once if all that hang are known."""
-        mounts = await asyncio.to_thread(lambda: list(self._mounts())[:MAX_FILESYSTEMS])
-        questions = {mount: self._question(mount) for mount in mounts}
+        try:
+            mounts = await asyncio.to_thread(lambda: list(self._mounts()))
+        except (psutil.Error, OSError, ValueError) as error:
+            return FilesystemUse(error=f"this machine does not list them: {error}")
+        questions = {mount: self._question(mount) for mount in mounts[:MAX_FILESYSTEMS]}
         await self._wait([question for question in questions.values() if self._is_young(question)])
         use = FilesystemUse()
         for mount, question in questions.items():
             self._note(use, mount, question)
+        if len(mounts) > MAX_FILESYSTEMS:
+            use.missing["others"] = f"there are {len(mounts)}, and {MAX_FILESYSTEMS} are looked at"
         return use
 
     @property
@@ -113,16 +121,17 @@ class FilesystemProbe:
                     waiter.cancel()  # an answer that comes after the loop has closed must find nobody to tell
 
     def _note(self, use: FilesystemUse, mount: str, question: Question) -> None:
+        shown = os.fsencode(mount).decode("utf-8", "replace")  # Linux takes any bytes for a name, JSON does not
         if not question.answer.done():
-            use.missing[mount] = f"it did not answer within {self._patience_s:g} s"
+            use.missing[shown] = f"it did not answer within {self._patience_s:g} s"
             return
         if self._open.get(mount) is question:
             del self._open[mount]
         answer = question.answer.result()
         if answer.error is not None:
-            use.missing[mount] = f"it cannot be read: {answer.error}"
+            use.missing[shown] = f"it cannot be read: {answer.error}"
         elif answer.utilization is not None:
-            use.utilization[mount] = answer.utilization
+            use.utilization[shown] = answer.utilization
 
 
 def list_mounts() -> list[str]:

@@ -90,7 +90,7 @@ def _sample(worker: Worker, observed_at: datetime, found: Gauges, disks: Filesys
     if worker.region is None:
         missing["region"] = "a machine of one's own is in no region"
     if not disks.utilization:
-        missing["filesystems"] = "no file system with data was found, or none answered"
+        missing["filesystems"] = disks.error or "no file system with data was found, or none answered"
     return MetricSample(
         worker_id=worker.id,
         worker_name=worker.name,

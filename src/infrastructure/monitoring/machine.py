@@ -8,13 +8,16 @@ from typing import Any, TypeVar
 
 import psutil
 
-from infrastructure.monitoring.cgroup import SOURCE, Cgroup
+from infrastructure.monitoring.cgroup import Cgroup
 from infrastructure.monitoring.counters import Counters, Cpu, Traffic
 
 T = TypeVar("T")
 
-UNREADABLE = (psutil.Error, OSError, NotImplementedError, ValueError, AttributeError)
-"""What psutil and /proc raise where a machine does not offer something (AttributeError: the platform lacks it)."""
+UNREADABLE = (psutil.Error, OSError, NotImplementedError, ValueError, AttributeError, LookupError)
+"""What psutil and /proc raise where a machine does not offer something (AttributeError: the platform lacks it,
+LookupError: a file of /proc is not as it should be)."""
+OF_THE_HOST = ("load_1m", "uptime_s")
+"""What a container with limits of its own is told about the whole host."""
 
 
 @dataclass
@@ -53,17 +56,19 @@ class Machine:
             found.values |= {"memory_utilization": min(used / limit, 1.0), "memory_limit_bytes": limit}
             if source:
                 found.sources |= dict.fromkeys(("memory_utilization", "memory_limit_bytes"), source)
+                found.sources |= dict.fromkeys(OF_THE_HOST, "host")
         else:
             found.missing["memory_limit_bytes"] = found.missing["memory_utilization"]
         for name, read in (("load_1m", _load), ("uptime_s", _uptime), ("process_count", _process_count)):
             if (value := _try(name, read, found.missing)) is not None:
                 found.values[name] = value
+        found.sources = {name: source for name, source in found.sources.items() if name in found.values}
         return found
 
     def _cpu(self) -> tuple[Cpu, str]:
-        budget = self._cgroup.cpu()
+        budget = self._cgroup.cpu(psutil.cpu_count())
         if budget is not None:
-            return Cpu(budget.used_s, time.monotonic() * budget.cpus), f"{SOURCE} {budget.cpus:g}"
+            return Cpu(budget.used_s, time.monotonic() * budget.cpus), f"{budget.source} {budget.cpus:g}"
         times = psutil.cpu_times()
         # Time of guests is in user and nice already; waiting for a disk is not being busy.
         total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
@@ -73,8 +78,10 @@ class Machine:
         budget = self._cgroup.memory()
         host = psutil.virtual_memory()
         if budget is not None and 0 < budget.limit < host.total:
-            return budget.used, budget.limit, SOURCE
-        return host.total - host.available, host.total, ""
+            return budget.used, budget.limit, budget.source
+        if host.total <= 0:
+            raise ValueError("it says that it has no memory")
+        return max(host.total - host.available, 0), host.total, ""
 
 
 def _try(name: str, read: Callable[[], T], missing: dict[str, str]) -> T | None:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+from application.monitoring.looks import group_of
 from application.monitoring.stores import Appended, Samples, Silence
 from application.scheduling.moments import milliseconds
 from domain.monitoring.sample import MetricSample
@@ -23,8 +24,9 @@ class RedisSamples(Samples):
 
     async def append(self, sample: MetricSample, correlation_id: str | None = None) -> Appended:
         """Store and tell a sample."""
-        told = [sample.model_dump_json(), correlation_id or ""]
-        args = [sample.worker_id, sample.time_ms, shape_of(sample), *told, sample.heard_until_ms, *pack(sample)]
+        group = group_of(sample.provider, sample.region)
+        told: list[str | int] = [sample.model_dump_json(), correlation_id or "", sample.heard_until_ms, group]
+        args = [sample.worker_id, sample.time_ms, shape_of(sample), *told, *pack(sample)]
         verdict: Appended = await self._scripts.run("append_sample", args)
         return verdict
 

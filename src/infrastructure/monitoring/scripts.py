@@ -14,11 +14,23 @@ from infrastructure.runs.notes import call_of
 MAX_AHEAD_S = 60.0
 """A sample further ahead of the store's clock is refused: it would keep out every true one until then."""
 
-ALLOWED_OUT_OF_MEMORY = frozenset({"change_worker", "remove_worker", "commit_alerts", "take_outbox", "settle_outbox"})
+ALLOWED_OUT_OF_MEMORY = frozenset(
+    {
+        "change_worker",
+        "remove_worker",
+        "commit_alerts",
+        "take_outbox",
+        "settle_outbox",
+        "change_policy",
+        "look_failed",
+        "forget_looks",
+        "reach",
+    }
+)
 """What ends things or tells of them must pass when the store is full; new workers and samples need not."""
 
 
-ACKNOWLEDGED = frozenset({"create_worker", "change_worker", "remove_worker"})
+ACKNOWLEDGED = frozenset({"create_worker", "change_worker", "remove_worker", "change_policy"})
 """What somebody is told yes for is as durable as was chosen; a sample, or a step of an alert, is made up for."""
 
 USE_LANES = frozenset({"commit_alerts", "take_outbox", "settle_outbox", "note_delivery"})

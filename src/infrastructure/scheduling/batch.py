@@ -4,6 +4,8 @@ import json
 
 from application.scheduling.moments import iso
 from application.scheduling.planning import Plan, PlannedRun, look_at
+from application.scheduling.states import given_up
+from domain.scheduling.schedule import ScheduleState
 from infrastructure.scheduling.prepared import Prepared
 
 
@@ -24,6 +26,8 @@ class Batch:
         if planned.next_due is not None:
             after = schedule.state_text(planned.next_due)
             look = look_at(schedule.id, planned.next_due, schedule.compiled.descriptor.policy)
+        elif planned.gave_up_at is not None:
+            after = given_up(ScheduleState.model_validate_json(taken), self.now, planned.gave_up_at).dump()
         dropped = _dropped(schedule.id, due, planned.dropped) if planned.dropped else ""
         arguments: list[str | int] = [schedule.id, taken, after, schedule.lane, look, schedule.rule, dropped]
         arguments.append(len(planned.runs))

@@ -1,10 +1,11 @@
-"""Who calls, and what they may do: API keys with three roles."""
+"""Who calls, and what they may do: API keys with three roles, or what the application around this one says."""
 
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any
 from urllib.parse import unquote
 
 from fastapi import Depends, Request, Security
@@ -39,8 +40,11 @@ class Caller:
         return RANK[self.role] >= RANK[role]
 
 
-Identity = Caller | RoundsmanError
-"""A caller, or the reason why there is none. A value, for some paths do not ask who calls."""
+Identity = Caller | RoundsmanError | None
+"""A caller, or the reason why there is none; None before the application around this one was asked.
+
+A value, for some paths do not ask who calls.
+"""
 
 
 class Keyring:
@@ -99,6 +103,17 @@ def identity_of(request: Request) -> Identity:
     return identity
 
 
+def told_by(caller: Callable[..., Any]) -> Any:
+    """Return a dependency that lets the application's own one say who calls: a ``Caller``, or None for nobody."""
+
+    async def identified(request: Request, found: Annotated[Caller | None, Depends(caller)]) -> None:
+        identity: Identity = NotAuthenticated() if found is None else found
+        request.scope["state"]["identity"] = identity
+        act_as(identity, request.headers.get("user-agent", ""))
+
+    return Depends(identified)
+
+
 class Requires:
     """A dependency that lets callers of ``role`` and above pass."""
 
@@ -109,7 +124,7 @@ class Requires:
         """Raise ``NotAuthenticated``, ``KeyRefused`` or ``RoleTooLow``."""
         identity = identity_of(request)
         if not isinstance(identity, Caller):
-            raise identity
+            raise identity or NotAuthenticated()
         if not identity.may(self.role):
             raise RoleTooLow(name=identity.name, found=NAMES[identity.role], wanted=NAMES[self.role])
 

@@ -30,6 +30,7 @@ from infrastructure.web import (
     schedules,
     workers,
 )
+from infrastructure.web.access import told_by
 from infrastructure.web.bodies import Bodies
 from infrastructure.web.door import Door, ResponseHeaders
 from infrastructure.web.parameters import refuse_unknown_parameters
@@ -56,15 +57,19 @@ def create_web_app(
     settings: ServerSettings,
     lifespan: Lifespan | None = None,
     tracing: TelemetryConfig | None = None,
+    caller: Callable[..., Any] | None = None,
 ) -> FastAPI:
     """Return the application; ``services`` may be a function, asked at each request, that the lifespan gives a meaning.
 
     ``tracing`` is how FastAPI makes spans of requests; None leaves that to the providers of the whole process. Serve it
-    with ``infrastructure.web.server``: that ends event streams when it stops.
+    with ``infrastructure.web.server``: that ends event streams when it stops. ``caller`` is a dependency that says who
+    calls, instead of API keys.
     """
-    app = bare_app(services, settings, (probes.router, metrics.router, docs_page.router), lifespan, tracing)
+    guard = [] if caller is None else [told_by(caller)]
+    app = bare_app(services, settings, (probes.router, docs_page.router), lifespan, tracing, is_guarded=bool(guard))
+    app.include_router(metrics.router, dependencies=guard)
     for router in FEATURES:
-        app.include_router(router, prefix=API, dependencies=[Depends(refuse_unknown_parameters)])
+        app.include_router(router, prefix=API, dependencies=[*guard, Depends(refuse_unknown_parameters)])
     _add_document(app)
     return app
 
@@ -75,6 +80,8 @@ def bare_app(
     routers: Iterable[APIRouter],
     lifespan: Lifespan | None = None,
     tracing: TelemetryConfig | None = None,
+    *,
+    is_guarded: bool = False,
 ) -> FastAPI:
     """Return an application with these routes, the door before them and errors told as problems."""
     app = FastAPI(
@@ -92,9 +99,10 @@ def bare_app(
     )
     app.state.services = services if callable(services) else lambda: services
     app.state.streams = events.OpenStreams()
+    app.state.is_guarded = is_guarded
     for router in routers:
         app.include_router(router)
-    _add_middleware(app, settings)
+    _add_middleware(app, settings, is_guarded)
     return app
 
 
@@ -112,11 +120,11 @@ def _add_document(app: FastAPI) -> None:
     app.add_route("/openapi.json", send_document, include_in_schema=False)
 
 
-def _add_middleware(app: FastAPI, settings: ServerSettings) -> None:
+def _add_middleware(app: FastAPI, settings: ServerSettings, is_guarded: bool) -> None:
     """Wrap the application, innermost first: refused and failed requests get their headers too."""
     app.add_middleware(Bodies)
     app.add_middleware(FollowTraces)
-    app.add_middleware(Door, settings=settings)
+    app.add_middleware(Door, settings=settings, is_guarded=is_guarded)
     app.add_middleware(ErrorAnswers)
     if settings.allowed_origins:
         app.add_middleware(

@@ -2,7 +2,8 @@
 
 Without API keys whoever reaches the server may do everything, so only this machine may reach it, and no web page that
 its browser shows may do so in its name: neither by sending a form across origins (CSRF) nor under a name of the page's
-own that resolves to 127.0.0.1 (DNS rebinding).
+own that resolves to 127.0.0.1 (DNS rebinding). Where the application around this one says who calls, it is asked later,
+by the routes themselves, and whoever it knows may come from anywhere.
 """
 
 import ipaddress
@@ -21,8 +22,9 @@ CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 class Door:
     """Refuse who may not come in, find out who calls, and say where the program is mounted."""
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings, *, is_guarded: bool = False) -> None:
         self._app = app
+        self._is_guarded = is_guarded
         self._keyring = Keyring(settings.api_keys)
         self._base_path = settings.base_path
         self._origins = {origin.lower() for origin in settings.allowed_origins}
@@ -34,12 +36,12 @@ class Door:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if self._keyring.is_empty:
+        if self._keyring.is_empty and not self._is_guarded:
             self._check_client(scope)
             self._check_host(headers)
         if scope["method"] in CHANGING:
             self._check_origin(headers)
-        identity = self._keyring.identify(headers.get("authorization"))
+        identity = None if self._is_guarded else self._keyring.identify(headers.get("authorization"))
         act_as(identity, headers.get("user-agent", ""))
         # The base path is known to work with proxies that keep it in the URL and with those that take it away. Without
         # one it is where an application of somebody else's has mounted this one.

@@ -146,9 +146,24 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     elif error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = ", ".join(sorted(_methods_at(path.removeprefix(base), request.app.routes)))
         refusal = errors.WrongMethod(method=request.method, path=path, allowed=allowed)
+    elif request.app.state.is_guarded and error.status_code != http.HTTPStatus.BAD_REQUEST:
+        return _of_the_application(error, path)
     else:
         refusal = errors.MalformedJson(why=str(error.detail))
     return problem_response(refusal, path)
+
+
+def _of_the_application(error: HTTPException, path: str) -> Response:
+    """Pass on how the application around this one refuses somebody, in the form of all errors here."""
+    title = http.HTTPStatus(error.status_code).phrase
+    told = {
+        "type": "about:blank",
+        "title": title,
+        "status": error.status_code,
+        "detail": error.detail,
+        "instance": path,
+    }
+    return JSONResponse(told, error.status_code, error.headers, MEDIA_TYPE)
 
 
 def _methods_at(path: str, routes: Sequence[BaseRoute]) -> set[str]:

@@ -216,7 +216,7 @@ def container(root: Path, **files: str) -> Cgroup:
 async def test_in_a_container_its_limits_count(tmp_path: Path) -> None:
     cgroup = container(
         tmp_path,
-        cpu_max="150000 100000\n",
+        cpu_max="50000 100000\n",
         cpu_stat="usage_usec 2500000\nuser_usec 1\n",
         memory_max="1000000\n",
         memory_current="600000\n",
@@ -226,10 +226,13 @@ async def test_in_a_container_its_limits_count(tmp_path: Path) -> None:
     assert found.metrics.memory_utilization == 0.5
     assert found.metrics.memory_limit_bytes == 1_000_000
     assert found.metrics.cpu_utilization == 0.0
-    assert found.sources == dict.fromkeys(("cpu_utilization", "memory_utilization", "memory_limit_bytes"), "cgroup")
+    assert found.sources == {
+        **dict.fromkeys(("cpu_utilization", "memory_utilization", "memory_limit_bytes"), "cgroup"),
+        **dict.fromkeys(("load_1m", "uptime_s"), "host"),
+    }
     budget = cgroup.cpu()
     assert budget is not None
-    assert (budget.used_s, budget.cpus) == (2.5, 1.5)
+    assert (budget.used_s, budget.cpus) == (2.5, 0.5)
 
 
 def test_without_limits_the_machine_counts(tmp_path: Path) -> None:
@@ -240,7 +243,7 @@ def test_without_limits_the_machine_counts(tmp_path: Path) -> None:
 
 
 def test_a_broken_cgroup_is_a_reason(tmp_path: Path) -> None:
-    broken = Machine(container(tmp_path, memory_max="1000", memory_current="900", cpu_max="1000 1000"))
+    broken = Machine(container(tmp_path, memory_max="1000", memory_current="900", cpu_max="500 1000"))
     assert "memory.stat has no inactive_file" in broken.gauges().missing["memory_utilization"]
     assert "cpu.stat has no usage_usec" in broken.counters().missing["cpu"]
 

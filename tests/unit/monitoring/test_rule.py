@@ -17,7 +17,10 @@ CPU: dict[str, Any] = {"id": "cpu", "metric": "cpu_utilization", "fire": 0.9}
         ({"id": "-cpu"}, "id"),
         ({"id": "a b"}, "id"),
         ({"id": "x" * 129}, "id"),
-        ({"metric": "cpu"}, "there is no 'cpu'; use no_data, status, provider_down or one of cpu_utilization, memory_utilization"),
+        (
+            {"metric": "cpu"},
+            "there is no 'cpu'; use no_data, status, provider_down or one of cpu_utilization, memory_utilization",
+        ),
         ({"metric": "cpu_utilization.user"}, "only filesystems has parts, such as 'filesystems./data'"),
         ({"metric": "filesystems."}, "only filesystems has parts"),
         ({"comparison": "=="}, "comparison"),

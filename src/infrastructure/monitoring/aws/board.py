@@ -61,15 +61,8 @@ class RegionBoard:
 
     async def ask(self, ids: Sequence[str], *, new: Sequence[str], may_fetch: bool) -> Answer:
         """Return what is fresh, and put the rest on the list. ``new`` are those among ``ids`` not asked for before."""
-        head: list[str | int] = [
-            self._group,
-            self._owner,
-            self._lease_ms,
-            round(FRESH_S * 1000),
-            int(may_fetch),
-            len(new),
-        ]
-        got_lease, *found = await self._scripts.run("aws_ask", [*head, *new, *ids])
+        head: list[str | int] = [self._group, self._owner, self._lease_ms, round(FRESH_S * 1000), int(may_fetch)]
+        got_lease, *found = await self._scripts.run("aws_ask", [*head, len(new), *new, *ids])
         seen = {name: Seen.model_validate_json(text) for name, text in zip(found[::2], found[1::2], strict=True)}
         return Answer(bool(got_lease), seen)
 

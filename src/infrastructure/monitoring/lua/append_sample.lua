@@ -1,7 +1,8 @@
 -- append_sample: store one sample and tell it. Its id is its time, so the same or an older one is refused.
 -- What seldom changes (names, reasons, mount points) is the sample's shape, kept once in a hash beside the stream under a
 -- number that only grows along it; so when entries are trimmed, the shapes below the oldest entry's can go.
--- ARGV: source, worker id, time (ms), shape (JSON), event data, correlation id, silence counts from (ms), { field, value } ...
+-- ARGV: source, worker id, time (ms), shape (JSON), event data, correlation id, silence counts from (ms),
+--       provider's region, { field, value } ...
 -- Reply: 'stored', 'late' (not newer than the last, or beyond retention), 'ahead' (of the store's clock) or 'gone'
 local id, ms, shape = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 if redis.call('HEXISTS', mon('workers'), id) == 0 then
@@ -22,7 +23,7 @@ if is_new then
   number = whole((tonumber(number) or 0) + 1)
   redis.call('HSET', shapes, 'last', number, number, shape)
 end
-redis.call('XADD', stream, 'MINID', '~', whole(now - KEPT_MS), ARGV[3] .. '-0', 'h', number, unpack(ARGV, 8))
+redis.call('XADD', stream, 'MINID', '~', whole(now - KEPT_MS), ARGV[3] .. '-0', 'h', number, unpack(ARGV, 9))
 redis.call('XTRIM', stream, 'MAXLEN', '~', KEPT_COUNT)
 if is_new then
   local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
@@ -35,5 +36,6 @@ end
 redis.call('PEXPIRE', stream, KEPT_MS)
 redis.call('PEXPIRE', shapes, KEPT_MS)
 redis.call('ZADD', mon('heard'), 'GT', ARGV[7], id)
+look_succeeded(id, ARGV[8])
 emit('worker.metrics.collected', ARGV[5], ARGV[6])
 return 'stored'

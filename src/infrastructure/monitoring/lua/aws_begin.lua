@@ -21,9 +21,9 @@ local function take(id, is_asked)
     reply[#reply + 1] = text or ''
   end
 end
+-- Who has asked is expected a whole interval later, and so is not among these.
 local soon = redis.call('ZRANGEBYSCORE', due, whole(now - fresh), whole(now + fresh * 0.8), 'LIMIT', 0, limit)
 for _, id in ipairs(redis.call('SPOP', wanted, limit)) do
-  redis.call('ZREM', due, id)
   take(id, true)
 end
 for _, id in ipairs(soon) do

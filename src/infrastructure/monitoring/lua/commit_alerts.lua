@@ -3,14 +3,17 @@
 -- ARGV: source, worker id, version as read, time of the last sample evaluated (ms, '' = as it was), '1' to close for good,
 --       JSON { states = { { rule id, state } ... }, open = { { alert id, record ('' = no longer open) } ... },
 --              history = { record ... }, events = { { topic, data } ... }, outbox = { { alert id, '1' for its last message, message,
---              ms before which it does not go, { { channel, lane } ... } } ... }, wait_ms, interval_ms (of the outbox) }
+--              ms before which it does not go, { { channel, lane } ... } } ... }, wait_ms, interval_ms (of the outbox),
+--              look_at = ms ('' = nothing is open or owed; what only an observation can change is far ahead),
+--              is_down = '1' or '' for a provider's region, nil for a worker },
+--       version of rules, silences and regions that are down, as read
 -- Reply: 'done', 'stale' or 'gone' (the worker is, so that only closing is left)
 local worker, work = ARGV[2], cjson.decode(ARGV[6])
 local book, is_closing = mon('alerts', worker), ARGV[5] == '1'
-if not is_closing and redis.call('HEXISTS', mon('workers'), worker) == 0 then
+if not is_closing and not work.is_down and redis.call('HEXISTS', mon('workers'), worker) == 0 then
   return 'gone'
 end
-if (redis.call('HGET', book, '.version') or '0') ~= ARGV[3] then
+if (redis.call('HGET', book, '.version') or '0') ~= ARGV[3] or (redis.call('GET', mon('policy')) or '0') ~= ARGV[7] then
   return 'stale'
 end
 
@@ -29,6 +32,16 @@ else
       redis.call('HSET', book, state[1], state[2])
     end
   end
+end
+if work.look_at == '' then
+  redis.call('ZREM', mon('alerts_due'), worker)
+else
+  redis.call('ZADD', mon('alerts_due'), work.look_at, worker)
+end
+if work.is_down == '1' then
+  if redis.call('HSETNX', mon('regions_down'), worker, whole(now)) == 1 then change_policy() end
+elseif work.is_down == '' then
+  if redis.call('HDEL', mon('regions_down'), worker) == 1 then change_policy() end
 end
 for _, alert in ipairs(work.open) do
   if alert[2] == '' then
@@ -67,4 +80,5 @@ for _, message in ipairs(work.outbox) do
     redis.call('HSET', mon('outbox_routes'), alert, cjson.encode(lanes))
   end
 end
+record()
 return 'done'

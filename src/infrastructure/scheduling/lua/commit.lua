@@ -1,6 +1,6 @@
 -- commit: write the plans of taken schedules, each only if its state is still the one that was taken.
 -- ARGV: instance, free slots, lease_ms[@deadline], then for each schedule:
---   id, taken state, next state ('' = ended), lane, look, rule ('' = 'skip 1 1': overlap, limit, how many caught up fires
+--   id, taken state, next state ('' = ended), lane, look ('' = parked), rule ('' = 'skip 1 1': overlap, limit, how many caught up fires
 --   may wait), dropped ('' = none, or '<how many> <event>'), n, then n times: run id, '<reason> <order> <missed>', tag, payload
 -- Reply: { runs made ready, schedules that had changed meanwhile, the token or '' of each run }
 -- As long as this instance has free slots and no run of the lane is ready before them, runs are its own at once.
@@ -110,7 +110,12 @@ local function commit_schedule(job, taken, state, lane, look, rule, dropped, n)
   local found = n > 0 and survey(job) -- first: what a stranger's key makes fail then fails before the fire is passed
   if state ~= '' then
     gather('HSET', KEY.states, job, state)
-    gather('ZADD', PREFIX .. 'due:' .. lane, look, job)
+    if look ~= '' then
+      gather('ZADD', PREFIX .. 'due:' .. lane, look, job)
+    else
+      gather('ZREM', PREFIX .. 'due:' .. lane, job)
+      emit('schedule.changed', '{"id":' .. quote(job) .. ',"parked":' .. quote(cjson.decode(state).parked.reason) .. '}')
+    end
   end
   if dropped ~= '' then
     local missed, event = string.match(dropped, '^(%d+) (.*)$')

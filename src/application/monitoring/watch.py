@@ -1,0 +1,114 @@
+"""What a clock does for alerts: silent workers, regions that are down, repeats, and what nobody else would end."""
+
+import logging
+
+from application.monitoring.alert_book import AlertBook
+from application.monitoring.alerting import AlertEngine
+from application.monitoring.looks import SEPARATOR, Looks, group_of
+from application.monitoring.policy import Policies
+from application.monitoring.rhythm import Rhythms
+from application.monitoring.stores import Samples, Silence, Workers
+from domain.monitoring.observation import Tick
+
+log = logging.getLogger(__name__)
+
+SILENT_AT_ONCE = 10_000
+DUE_AT_ONCE = 2_000
+ABANDONED_AT_ONCE = 500
+SHORTEST_SILENCE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+"""When nobody looked for silence for longer than this, the silence of that time is nobody's fault but ours."""
+
+
+class AlertWatch:
+    """Tick what needs a tick. Any instance may, and several at once: who comes second finds it done."""
+
+    def __init__(
+        self,
+        engine: AlertEngine,
+        workers: Workers,
+        samples: Samples,
+        book: AlertBook,
+        rhythms: Rhythms,
+        policies: Policies,
+        looks: Looks,
+    ) -> None:
+        self._engine = engine
+        self._workers = workers
+        self._samples = samples
+        self._book = book
+        self._rhythms = rhythms
+        self._policies = policies
+        self._looks = looks
+        self._rotation = ""
+
+    async def check_providers(self) -> list[str]:
+        """Step the alerts of regions in which looks fail; return those in which something is wrong or owed.
+
+        It comes before the check for silence: what a region hides is then not told first.
+        """
+        found = await self._looks.reach(await self._workers.now())
+        wrong = []
+        for group, reach in sorted(found.items()):
+            if await self._engine.step_group(group, reach):
+                wrong.append(group)
+            elif not reach.failing:
+                await self._looks.settle(group)
+        return wrong
+
+    async def check_silence(self) -> list[str]:
+        """Tick the workers that were not heard of, for no-data rules; return those that are monitored and silent."""
+        policy = await self._policies.load()
+        shortest = min((rule.silent_min_s for rule in policy.rules if rule.is_no_data), default=None)
+        if shortest is None:
+            return []
+        silence = await self._samples.silence(LONGEST_PAUSE_S, max(shortest, SHORTEST_SILENCE_S), SILENT_AT_ONCE)
+        return [worker_id for worker_id in silence.quiet_since if await self._tick(worker_id, silence)]
+
+    async def check_due(self) -> int:
+        """Look again at alerts that only time changes: repeats, escalations, ends of silences; return how many.
+
+        A change of rules or silences, and a region that goes down or comes back, make all open alerts due.
+        """
+        due = await self._book.due(await self._workers.now(), DUE_AT_ONCE)
+        for worker_id in due:
+            await self._engine.look_again(worker_id)
+        return len(due)
+
+    async def close_the_abandoned(self) -> int:
+        """Close the alerts of workers that were removed or are no longer monitored; return how many were open.
+
+        Of many open alerts each call looks at some, in turn.
+        """
+        closed = 0
+        for worker_id in await self._workers.orphans():
+            closed += await self._engine.close(worker_id, "the worker was removed", is_removed=True)
+        now = await self._workers.now()
+        for worker_id in await self._next_open():
+            if await self._rhythms.of(worker_id, now) is None:
+                closed += await self._engine.close(worker_id, "its monitoring was stopped or has ended")
+        return closed
+
+    async def _next_open(self) -> list[str]:
+        records = await self._book.open()
+        workers = sorted({record.worker_id for record in records if SEPARATOR not in record.worker_id})
+        if len(workers) > ABANDONED_AT_ONCE:
+            later = [worker_id for worker_id in workers if worker_id > self._rotation]
+            workers = (later or workers)[:ABANDONED_AT_ONCE]
+            self._rotation = workers[-1]
+        return workers
+
+    async def _tick(self, worker_id: str, silence: Silence) -> bool:
+        worker = await self._workers.get(worker_id)
+        rhythm = await self._rhythms.of(worker_id, silence.now)
+        if worker is None or rhythm is None:
+            await self._samples.ignore([worker_id])
+            return False
+        if rhythm.is_paused:
+            await self._samples.expect(worker_id, silence.now)
+            await self._looks.forget(worker_id, group_of(worker.provider, worker.region))
+            return False
+        quiet_since = max(silence.quiet_since[worker_id], silence.watching_since)
+        tick = Tick(silence.now, quiet_since, rhythm.interval_s)
+        await self._engine.observe(worker, lambda _: tick)
+        return True

@@ -88,6 +88,7 @@ GROUPS = (
         lambda kind: issubclass(kind, JobDefinitionError),
     ),
     Group("Jobs and runs", "About a job's name, data and result.", "api", _of("domain.runs.errors")),
+    Group("Jobs in queues", "About a job that is submitted and followed.", "api", _of("domain.jobs.errors")),
     Group("Schedules and one-shots", "About when and how something runs.", "api", _of("domain.scheduling.errors")),
     Group("Events", "About publishing, subscribing and reading.", "api", _of("domain.events.errors")),
     Group(

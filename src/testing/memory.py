@@ -180,6 +180,8 @@ class Memory:
         self.ended.append(run)
         self.announce(topic, run, **ending)
         if run.spec.reason is RunReason.ONE_SHOT:
+            if status is RunStatus.FAILED:
+                self.announce("job.dead", run, **ending)
             return
         del self.runs[run.id]
         known = {"last_outcome": status.value, "last_ended": run.ended, **facts}

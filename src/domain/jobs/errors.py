@@ -4,54 +4,72 @@ from domain.errors import RoundsmanError
 
 
 class UnknownQueue(RoundsmanError):
-    """There is no queue '{queue}'. There are {known}; [queues] in the settings names them."""
+    """There is no queue '{queue}'; there are {known}.
+
+    Use one of them, or add it to [queues.names] in the settings."""
 
     status = 422
 
 
 class QueueFull(RoundsmanError):
-    """The queue '{queue}' is full: {waiting} jobs wait in it. Try again in {retry_after_s} s, or use another queue."""
+    """The queue '{queue}' is full: {waiting} jobs wait in it.
+
+    Submit again in {retry_after_s} s, or into another queue; max_waiting in [queues.names] is what it may hold."""
 
     status = 429
 
 
 class IdempotencyConflict(RoundsmanError):
-    """The idempotency key '{key}' was used for another request, which made the job '{id}'. Use a new one."""
+    """The idempotency key '{key}' was used for another request, which made the job '{id}'.
+
+    Use a new key for a new job, and the very same request to ask about that one."""
 
     status = 409
 
 
 class JobNotFound(RoundsmanError):
-    """There is no job '{id}'. It never was, or is no longer kept."""
+    """There is no job '{id}'.
+
+    Look for it in the list of jobs; one that ended long ago is no longer kept."""
 
     status = 404
 
 
 class NoResultYet(RoundsmanError):
-    """The job '{id}' has no result: it is {status}."""
+    """The job '{id}' has no result: it is {status}.
+
+    Ask again when it has succeeded; its status and its error are at the job itself."""
 
     status = 409
 
 
 class JobIsOver(RoundsmanError):
-    """The job '{id}' is {status}, and cannot be cancelled any more."""
+    """The job '{id}' is {status} and cannot be cancelled any more.
+
+    There is nothing to do; one that failed can be queued again."""
 
     status = 409
 
 
 class JobNotRetryable(RoundsmanError):
-    """The job '{id}' is {status}; only one that failed, was cancelled or expired can be queued again."""
+    """The job '{id}' is {status} and cannot be queued again.
+
+    Only one that failed, was cancelled or expired can; submit a new one instead."""
 
     status = 409
 
 
 class InvalidJob(RoundsmanError):
-    """The job cannot be taken: {why}"""
+    """The job cannot be taken: {why}.
+
+    Mend that and submit it again; nothing was accepted."""
 
     status = 422
 
 
-class InvalidQuery(RoundsmanError):
-    """The jobs cannot be listed: {why}."""
+class InvalidJobQuery(RoundsmanError):
+    """The jobs cannot be listed: {why}.
+
+    Ask without a cursor to begin from the start."""
 
     status = 422

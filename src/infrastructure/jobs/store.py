@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from application.jobs.store import Accepted, JobFilter, NewJob, RunPage, Verdict
 from application.runs.asking import Note
-from domain.jobs.errors import InvalidQuery
+from domain.jobs.errors import InvalidJobQuery
 from domain.runs.run import TERMINAL, RunRecord, RunStatus, lane_of
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.runs.notes import call_of
@@ -99,7 +99,7 @@ class RedisJobs:
             if after:
                 rank = await cast(Awaitable[int | None], self._redis.zrevrank(key, after))
                 if rank is None:
-                    raise InvalidQuery(
+                    raise InvalidJobQuery(
                         why=f"the cursor names the job '{after}', which moved on; ask from the start again"
                     )
                 first = rank + 1
@@ -120,7 +120,7 @@ def _read_cursor(cursor: str) -> tuple[int, str]:
         return 0, ""
     place, found, after = cursor.partition(":")
     if not found or not place.isdecimal():
-        raise InvalidQuery(why=f"cursor '{cursor}' is not one that this list gave")
+        raise InvalidJobQuery(why=f"cursor '{cursor}' is not one that this list gave")
     return int(place), after
 
 

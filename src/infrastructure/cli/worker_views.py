@@ -66,11 +66,13 @@ def sample_columns(now: datetime) -> list[Column]:
 
 
 def describe_monitoring(monitoring: object) -> str | None:
-    """Return ``every 5 seconds``, or ``every 5 minutes, UTC, paused``; None when it is not watched."""
+    """Return ``every 5 seconds``, or ``every 5 minutes, UTC, paused`` or ``backing off``; None when it is not watched."""
     if not isinstance(monitoring, Mapping):
         return None
     standing = monitoring.get("status")
     rhythm = pick(monitoring, "when") or describe_trigger(monitoring) or NOTHING
+    if pick(monitoring, "backing_off_until"):
+        return f"{rhythm}, backing off"
     return rhythm if standing in (None, "active") else f"{rhythm}, {standing}"
 
 

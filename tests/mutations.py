@@ -15,6 +15,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import alert_mutations
+
 ROOT = Path(__file__).parent.parent
 LUA, SCHEDULING = "src/infrastructure/runs/lua", "src/infrastructure/scheduling/lua"
 SUITES = (
@@ -42,9 +44,10 @@ class Mutation:
     file: str
     old: str
     new: str
+    suites: tuple[str, ...] = SUITES
 
 
-MUTATIONS = (
+PROTOCOL = (
     Mutation("a settle does not compare the token", f"{LUA}/settle.lua", " and run.token == ARGV[i + 1] then", " then"),
     Mutation(
         "a settle batch sent again is done again", f"{LUA}/settle.lua", "if number == ARGV[2] then", "if false then"
@@ -225,6 +228,8 @@ MUTATIONS = (
     ),
 )
 
+MUTATIONS = (*PROTOCOL, *(Mutation(*one, alert_mutations.SUITES) for one in alert_mutations.MUTATIONS))
+
 
 def apply(mutation: Mutation, root: Path) -> None:
     """Put a mutation into a copy; raise ``ValueError`` unless its text stands there exactly once."""
@@ -247,7 +252,18 @@ def caught_by(mutation: Mutation) -> str:
                 shutil.copy(source, copy / part)
         apply(mutation, copy)
         environ = {**os.environ, "PYTHONPATH": str(copy / "src")}
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", *SUITES]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "no:randomly",
+            "-p",
+            "no:cacheprovider",
+            *mutation.suites,
+        ]
         try:
             ended = subprocess.run(
                 command, cwd=copy, env=environ, capture_output=True, text=True, timeout=LONGEST_S, check=False

@@ -1,6 +1,9 @@
 """An outbox on a real store, filled as the alerts fill it, without the rest of monitoring."""
 
+import warnings
 from typing import Any
+
+from apprise import Apprise
 
 from application.monitoring.alert_book import AlertStep
 from application.monitoring.channel_desk import ChannelDesk, DeliveryQuery
@@ -16,6 +19,13 @@ from infrastructure.monitoring.deliveries import RedisDeliveries
 from infrastructure.monitoring.outbox import OutboxOptions, RedisOutbox
 from infrastructure.monitoring.scripts import MonitoringScripts
 from infrastructure.redis.connection import RedisStore
+
+
+def load_apprise() -> None:
+    """Load the library with what it still imports of old, which warns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert Apprise().add("json://127.0.0.1")
 
 
 class Post:

@@ -4,13 +4,11 @@ import asyncio
 import builtins
 import logging
 import threading
-import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from apprise import Apprise
 
 from application.monitoring.channel import NotDelivered
 from application.monitoring.channels import Channels
@@ -19,6 +17,7 @@ from infrastructure.monitoring.channels.apprise import AppriseChannel
 from infrastructure.monitoring.channels.errors import InvalidChannel
 from infrastructure.monitoring.channels.making import make_channels
 from infrastructure.monitoring.channels.settings import AppriseSettings
+from integration.outbox_kit import load_apprise
 from receiver import Receiver, Reply
 from unit.monitoring.messages import notification
 
@@ -28,10 +27,7 @@ MESSAGE = make_message("chat", "all", [notification(severity="critical"), notifi
 
 @pytest.fixture(scope="module", autouse=True)
 def _loaded() -> None:
-    """Load the library with what it still imports of old, which warns."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert Apprise().add("json://127.0.0.1")
+    load_apprise()
 
 
 @pytest.fixture

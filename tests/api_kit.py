@@ -12,6 +12,7 @@ from dependency_injector import providers
 from fastapi import FastAPI
 
 from application.audit.writing import AuditRetention, AuditWriter
+from application.monitoring.channels import Channels
 from application.monitoring.jobs import WorkerMetricsCollectionJob
 from application.monitoring.providers import MetricsProviders
 from application.runs.registry import JobRegistry
@@ -182,6 +183,12 @@ class Api:
         for gate in self.ledger.gates.values():
             gate.set()
         await self._stack.aclose()
+
+    def use_channels(self, channels: Channels) -> None:
+        """Send alerts through these. Before the server starts."""
+        self.instance.container.channels.override(providers.Object(channels))
+        self.instance.container.channel_desk.reset()
+        self.services = self.instance.services(self.services.health)
 
     async def stop(self) -> None:
         """Stop the server as a signal would."""

@@ -15,12 +15,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import alert_mutations
+import job_mutations
+
 ROOT = Path(__file__).parent.parent
 LUA, SCHEDULING = "src/infrastructure/runs/lua", "src/infrastructure/scheduling/lua"
-JOBS_LUA = "src/infrastructure/jobs/lua"
 SUITES = (
-    "tests/integration/test_job_queues.py",
-    "tests/integration/test_job_acceptance.py",
     "tests/integration/test_protocol.py",
     "tests/integration/test_own_takeover.py",
     "tests/integration/test_commit_owns.py",
@@ -45,74 +45,10 @@ class Mutation:
     file: str
     old: str
     new: str
+    suites: tuple[str, ...] = SUITES
 
 
-MUTATIONS = (
-    Mutation("weights of queues do not count", f"{LUA}/claim.lua", "rule and rule.weight or 1", "1"),
-    Mutation("a queue is paid back its idle time", f"{LUA}/claim.lua", "or 0), floor)", "or 0), 0)"),
-    Mutation("priority does not count", f"{LUA}/lifecycle.lua", "ms - (noted(run, 'ahead_ms') or 0)", "ms"),
-    Mutation(
-        "a limit of running is ignored",
-        f"{LUA}/claim.lua",
-        "rule.limit and rule.limit - ",
-        "rule.limit and rule.limit + ",
-    ),
-    Mutation(
-        "runs of others do not count against a limit",
-        f"{LUA}/claim.lua",
-        "RULES ~= '' and all or {}",
-        "lanes and {} or {}",
-    ),
-    Mutation(
-        "tokens of a rate are not used up",
-        f"{LUA}/claim.lua",
-        "rated[name].full_at + rated[name].every",
-        "rated[name].full_at",
-    ),
-    Mutation("a key lets all go", f"{LUA}/lifecycle.lua", "if redis.call('SCARD', holders(key)) >=", "if 0 >="),
-    Mutation(
-        "who ends keeps the place of its key",
-        f"{LUA}/lifecycle.lua",
-        "  redis.call('SREM', holders(key), run.id)\n",
-        "",
-    ),
-    Mutation(
-        "what waits for a key is forgotten",
-        f"{LUA}/lifecycle.lua",
-        "  make_ready(id, following.lane, following.order)\n",
-        "",
-    ),
-    Mutation(
-        "an idempotency key is not remembered",
-        f"{JOBS_LUA}/enqueue.lua",
-        "if key ~= '' then redis.call('SET'",
-        "if false then redis.call('SET'",
-    ),
-    Mutation(
-        "another request under a key is the same", f"{JOBS_LUA}/enqueue.lua", "then_digest == digest and", "true and"
-    ),
-    Mutation("a full queue takes more", f"{JOBS_LUA}/enqueue.lua", "count_waiting(queue) >= most[queue]", "false"),
-    Mutation(
-        "what is overdue does not expire",
-        f"{LUA}/lifecycle.lua",
-        "run.status == 'queued' and run.attempt == 0 then\n      finish",
-        "false then\n      finish",
-    ),
-    Mutation(
-        "dead jobs go with the others",
-        f"{LUA}/lifecycle.lua",
-        "HELD_BY = { 'done', 'dead', 'export' }",
-        "HELD_BY = { 'done', 'export' }",
-    ),
-    Mutation(
-        "a job that is run again keeps its retries",
-        f"{JOBS_LUA}/rerun.lua",
-        "run.retries, run.started = 0, ''",
-        "run.started = ''",
-    ),
-    Mutation(
-        "what succeeded is run again", f"{JOBS_LUA}/rerun.lua", "ALLOWED[run.status .. '>queued'] and noted", "noted"
-    ),
+PROTOCOL = (
     Mutation("a settle does not compare the token", f"{LUA}/settle.lua", " and run.token == ARGV[i + 1] then", " then"),
     Mutation(
         "a settle batch sent again is done again", f"{LUA}/settle.lua", "if number == ARGV[2] then", "if false then"
@@ -293,6 +229,12 @@ MUTATIONS = (
     ),
 )
 
+MUTATIONS = (
+    *PROTOCOL,
+    *(Mutation(*one, alert_mutations.SUITES) for one in alert_mutations.MUTATIONS),
+    *(Mutation(*one, job_mutations.SUITES) for one in job_mutations.MUTATIONS),
+)
+
 
 def apply(mutation: Mutation, root: Path) -> None:
     """Put a mutation into a copy; raise ``ValueError`` unless its text stands there exactly once."""
@@ -315,7 +257,18 @@ def caught_by(mutation: Mutation) -> str:
                 shutil.copy(source, copy / part)
         apply(mutation, copy)
         environ = {**os.environ, "PYTHONPATH": str(copy / "src")}
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", *SUITES]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "no:randomly",
+            "-p",
+            "no:cacheprovider",
+            *mutation.suites,
+        ]
         try:
             ended = subprocess.run(
                 command, cwd=copy, env=environ, capture_output=True, text=True, timeout=LONGEST_S, check=False

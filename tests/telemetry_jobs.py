@@ -36,6 +36,14 @@ class Beat(RecurrentBackgroundJob):
             raise JobTerminationException("enough")
 
 
+@backgroundjob(task_type="recurrent")
+class Slow(RecurrentBackgroundJob):
+    """Go on until it is cancelled: its next fires overlap."""
+
+    async def run_every(self) -> None:
+        await asyncio.Event().wait()
+
+
 @backgroundjob(task_type="scheduled", retry=RetryPolicy(max_retries=2, backoff_s=0.01, jitter=False))
 class Shaky(ScheduledBackgroundJob):
     """Fail some times, then succeed."""

@@ -16,6 +16,8 @@ ELSEWHERE = {
     ("docs/how-to/test-a-job.md", "python"): "tests/testkit/test_how_to_test_a_job.py",
     ("docs/how-to/choose-a-trigger.md", "json"): "tests/unit/scheduling/test_trigger_docs.py",
     ("docs/how-to/connect-to-redis.md", "text"): "tests/integration/test_connections_rights.py",
+    ("examples/fastapi-service/README.md", "sh"): "tests/examples/test_example_readmes.py",
+    ("examples/job-modules/README.md", "sh"): "tests/examples/test_example_readmes.py",
     ("docs/reference/cli.md", "text"): "tests/docs/test_reference.py",
     ("docs/state-machines.md", "mermaid"): "tests/unit/test_state_machine_docs.py",
 }

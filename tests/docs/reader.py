@@ -29,6 +29,15 @@ LOOKS = re.compile(r"(roundsman (\w+ )?(list|show|runs|health|audit|instances|me
 """Commands that only look: they are repeated until they show what the page shows."""
 
 
+FILES = {
+    "redis": "redis://127.0.0.1:6379",
+    "-url": "https://hooks.example.com/alerts",
+    "-urls": "slack://TokenA/TokenB/TokenC",
+    "-secret": "twenty-four bytes, or more",
+}
+"""How the name of a file of secrets ends -> what is in it."""
+
+
 class Unread(AssertionError):
     """A block that nothing runs."""
 
@@ -97,7 +106,8 @@ class Reader:
             name = Path(found[1]).name
             if name not in known:
                 known[name] = folder / name
-                known[name].write_text("redis://127.0.0.1:6379" if name.endswith("redis") else "a-password")
+                said = next((text for end, text in FILES.items() if name.endswith(end)), "a-password")
+                known[name].write_text(said)
             return f'"{known[name]}"'
 
         file = folder / "settings.toml"

@@ -1,4 +1,4 @@
-"""Every block of code in README.md and docs/ is run, or says in ``declared.py`` who runs it, or why nobody does."""
+"""Every block of code in README.md, docs/ and examples/ is run, or says in ``declared.py`` who runs it, or why not."""
 
 import re
 from collections.abc import Iterator

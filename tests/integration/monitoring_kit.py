@@ -9,6 +9,7 @@ from typing import Any
 
 from dependency_injector import providers
 
+import event_facts
 from application.monitoring.channel import Answer, Channel
 from application.monitoring.channels import Channels
 from application.monitoring.jobs import WorkerMetricsCollectionJob, WorkerSilenceCheckJob
@@ -210,6 +211,9 @@ class Site:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
-        async for key in self.redis.command.scan_iter(match=f"{self.redis.prefix}:*", count=1000):
-            await self.redis.command.unlink(key)
-        await self.redis.close()
+        try:
+            await event_facts.hold(self.redis.command, self.redis.prefix)
+        finally:
+            async for key in self.redis.command.scan_iter(match=f"{self.redis.prefix}:*", count=1000):
+                await self.redis.command.unlink(key)
+            await self.redis.close()

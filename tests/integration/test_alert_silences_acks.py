@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from application.monitoring.alert_book import WorkerAlerts
+from application.monitoring.alert_book import AlertStep, Committed, WorkerAlerts
 from application.monitoring.views import MonitoringRequest
-from application.runs.asking import Actor, asked_by
+from application.runs.asking import Actor, Note, asked_by
 from domain.monitoring.errors import AlertNotOpen, InvalidSilence, SilenceNotFound, TooManySilences
 from domain.monitoring.rule import AlertRule, Escalation
 from domain.monitoring.silence import AckRequest, SilenceRequest
@@ -95,6 +95,23 @@ async def test_a_resolve_that_a_silence_held_back_is_told_at_its_end(
     assert await monitor.watch.check_due() == 1, "nobody has to end it by hand"
     assert await told(monitor, site) == ["firing", "resolved"]
     assert await monitor.watch.check_due() == 0
+
+
+async def test_a_silence_that_begins_between_looking_and_deciding_holds(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = await by_hand(site)
+    commit, silences = monitor.book.commit, [silence()]
+
+    async def overtaken(step: AlertStep, note: Note | None = None) -> Committed:
+        if silences:
+            await monitor.container.silences().create(silences.pop())
+        return await commit(step, note)
+
+    monkeypatch.setattr(monitor.book, "commit", overtaken)
+    await see(monitor, 30, 0.95)
+    assert await told(monitor, site) == []
+    assert [record.silenced_until is not None for record in await monitor.book.open()] == [True]
 
 
 async def test_what_came_and_went_in_a_silence_is_never_told(site: Site) -> None:

@@ -67,3 +67,15 @@ async def test_an_operator_may_and_a_viewer_may_only_look(redis_url: str, namesp
         assert (await api.put("/monitoring", {"all": True}, key="viewer")).status_code == 403
         assert (await api.put("/monitoring", {"all": True}, key="operator")).status_code == 200
         assert (await api.get("/monitoring", key="viewer")).status_code == 200
+
+
+async def test_who_asked_for_it_is_written_down_for_each(redis_url: str, namespace: str) -> None:
+    async with Api(redis_url, namespace, api_keys=API_KEYS) as api:
+        for number in range(3):
+            body = {"id": f"b{number}", "name": "x", "provider": "scripted"}
+            assert (await api.post("/workers", body, key="admin")).status_code == 201
+        await api.put("/monitoring", {"all": True, "interval_s": 60}, key="operator")
+        await api.put("/monitoring", {"all": True, "interval_s": 60}, key="operator")
+        entries = (await api.get("/audit", key="admin")).json()["items"]
+        made = [(entry["target"], entry["actor"]) for entry in entries if entry["action"] == "schedule.created"]
+        assert sorted(made) == [(f"worker-metrics-b{number}", "the-operator") for number in range(3)]

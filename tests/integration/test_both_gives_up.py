@@ -9,7 +9,9 @@ from application.scheduling import RecurrentTaskDescriptor, SchedulePolicy, comp
 from application.scheduling.triggers import compile_trigger
 from cluster import Cluster
 from domain.scheduling.schedule import ScheduleInfo, ScheduleStatus
+from sample_jobs import Ledger, Note
 from support import wait_until
+from testing import JobKit
 
 
 def seldom(start: datetime, **policy: datetime) -> RecurrentTaskDescriptor:
@@ -63,6 +65,15 @@ async def test_a_person_may_let_it_go_on_where_a_longer_search_finds_more(cluste
     info = await one.scheduler.resume("s")
     assert isinstance(info, ScheduleInfo)
     assert info.next_fire == soon + timedelta(days=77)
+
+
+async def test_the_kit_parks_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "compile_trigger", partial(compile_trigger, looks=6))
+    async with JobKit(Note, given={"ledger": Ledger()}) as kit:
+        await kit.schedule(seldom(kit.now + timedelta(seconds=2)))
+        assert len(await kit.advance(days=400)) == 1
+        (event,) = [event for event in kit.published if event.topic == "schedule.changed"]
+        assert "have no moment in common up to 20" in event.data["parked"]
 
 
 async def test_one_whose_end_comes_before_is_over(cluster: Cluster, soon: datetime) -> None:

@@ -33,6 +33,19 @@ ADD_WITH_EVERYTHING = (
                 "labels": {"a": "b", "c": "d=e"},
             },
         ),
+        ("workers import --region r --json", "POST", "/workers/import", {"provider": "aws", "region": "r"}),
+        (
+            "workers import --region r --account a --tag t=web --tag o= --state running --instance-id i-1 --monitor --json",
+            "POST",
+            "/workers/import",
+            {
+                "provider": "aws",
+                "account": "a",
+                "region": "r",
+                "filters": {"tags": {"t": "web", "o": ""}, "states": ["running"], "instance_ids": ["i-1"]},
+                "monitor": True,
+            },
+        ),
         ("workers monitor w1", "PUT", "/workers/w1/monitoring", {}),
         ("workers monitor w1 --interval 2m", "PUT", "/workers/w1/monitoring", {"interval_s": 120.0}),
         ("workers monitor w1 --pause", "PUT", "/workers/w1/monitoring", {"paused": True}),
@@ -40,6 +53,13 @@ ADD_WITH_EVERYTHING = (
         ("workers stop w1", "DELETE", "/workers/w1/monitoring", None),
         ("workers stop w1 --cancel-running", "DELETE", "/workers/w1/monitoring?cancel_running=true", None),
         ("alerts list --worker w1 --json", "GET", "/alerts?worker_id=w1&limit=200", None),
+        (
+            "alerts deliveries --channel c --alert a@w@1 --outcome sent --limit 3 --json",
+            "GET",
+            "/alerts/deliveries?channel=c&alert_id=a%40w%401&outcome=sent&limit=3",
+            None,
+        ),
+        ("channels list --json", "GET", "/channels", None),
         ("workers metrics w1 --json", "GET", "/workers/w1/metrics?limit=20", None),
         ("workers metrics w1 --limit 5000 --json", "GET", "/workers/w1/metrics?limit=5000", None),
         ("schedules show a/b?c#d", "GET", "/schedules/a%2Fb%3Fc%23d", None),
@@ -121,7 +141,7 @@ def test_a_calendar_or_a_whole_trigger_is_sent_as_it_is() -> None:
         ("workers add Box", "Missing option '--provider'"),
         ("workers add Box --provider local --label team", "'team' is not NAME=VALUE"),
         ("workers metrics w1 --since never", "'never' is neither a time"),
-        ("workers import", "No such command 'import'"),
+        ("workers import --tag team", "'team' is not NAME=VALUE"),
         ("schedules add Ledger", "--interval, --cron, --calendar and --trigger: give one of them"),
         ("schedules add Ledger --interval 5 --cron x", "--calendar and --trigger: give one of them"),
         ("schedules add Ledger --calendar {} --trigger {}", "--calendar and --trigger: give one of them"),
@@ -218,7 +238,8 @@ def test_every_command_has_help_with_an_example() -> None:
     groups = {
         "workers": ["list", "add", "show", "monitor", "stop", "rm", "metrics"],
         "schedules": ["list", "show", "add", "pause", "resume", "run", "rm", "runs", "backfill"],
-        "alerts": ["list"],
+        "alerts": ["list", "deliveries"],
+        "channels": ["list", "test"],
     }
     commands = [["run"], ["check"], ["health"], *([group, name] for group, names in groups.items() for name in names)]
     for command in commands:
@@ -228,7 +249,7 @@ def test_every_command_has_help_with_an_example() -> None:
 
 
 def test_without_a_command_the_help_is_shown_as_wrong_usage() -> None:
-    for command in ([], ["workers"], ["schedules"], ["alerts"]):
+    for command in ([], ["workers"], ["schedules"], ["alerts"], ["channels"]):
         found = roundsman(*command)
         assert (found.status, found.out) == (2, "")
         assert "Commands:" in found.err

@@ -162,10 +162,10 @@ async def test_an_unreachable_worker_is_missed_as_soon_as_any_other(site: Site) 
     await monitor.handler.stop()
     await pretend(monitor, watched_s=1)
     await heard(monitor, 170)
-    await monitor.alerts.check_silence()
+    await monitor.watch.check_silence()
     assert await told(monitor, site) == []
     await heard(monitor, 190)
-    await monitor.alerts.check_silence()
+    await monitor.watch.check_silence()
     assert await told(monitor, site) == ["firing silent w1"]
 
 
@@ -203,3 +203,32 @@ async def test_a_healthy_worker_costs_no_round_trip(site: Site, monkeypatch: pyt
     await wait_until(lambda: len(site.provider.asked) == 2, "the look")
     await monitor.scheduler.stop()
     assert asked == []
+
+
+async def test_a_cron_line_backs_off_too(site: Site) -> None:
+    fails(site)
+    monitor = await site.start([SILENT])
+    await monitor.add()
+    await monitor.monitoring.start("w1", MonitoringRequest(cron="* * * * *"))
+    shown = await ended(monitor, 0)
+    while shown.failures < 4:
+        shown = await look(monitor)
+    now = await monitor.workers.now()
+    assert shown.next_run_time is not None
+    assert now + timedelta(seconds=225) < shown.next_run_time <= now + timedelta(seconds=300)
+    assert shown.next_run_time.second == 0, "one of its own times"
+
+
+async def test_a_worker_that_is_terminated_leaves_no_failures(site: Site) -> None:
+    monitor, _ = await failing(site)
+    del site.provider.errors["w1"]
+    site.provider.status["w1"] = WorkerStatus.TERMINATED
+    await monitor.monitoring.run_now("w1")
+
+    async def over() -> bool:
+        return (await monitor.registry.get("w1")).monitoring is None
+
+    await wait_until(over, "its monitoring to end")
+    assert await site.redis.command.hlen(site.redis.key("mon", "failing")) == 0  # type: ignore[misc]
+    postponed = [event for event in await site.events("schedule", "schedule.changed") if event["postponed_s"] == 0]
+    assert postponed == []

@@ -12,6 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from application.scheduling import RecurrentTaskDescriptor, ScheduledTaskDescriptor
 from domain.scheduling.policy import SchedulePolicy
+from domain.scheduling.schedule import ScheduleInfo
 from infrastructure.program import Program
 from infrastructure.redis.embedded import EmbeddedValkey
 from infrastructure.settings import InvalidSettings, Settings, load_settings
@@ -49,6 +50,25 @@ async def test_a_program_tells_what_its_runs_did(redis_url: str, namespace: str)
     assert value(found, "roundsman_slots_free") > 0
     assert value(found, "roundsman_events_total", outcome="failed") == 0
     assert value(found, "process_cpu_seconds_total") > 0
+
+
+async def test_fires_that_are_left_out_are_counted_by_who_left_them_out(redis_url: str, namespace: str) -> None:
+    async with served(redis_url, namespace) as one, served(redis_url, namespace, role="api") as other:
+        await one.bus.schedule_task(RecurrentTaskDescriptor(id="h", name="Slow", interval=0.02))
+        name = "roundsman_fires_skipped_total"
+        await wait_until(lambda: _some(one, name, why="overlap"), "fires that overlap")
+        scheduler = one.program.services().scheduler
+        await scheduler.pause("h")
+        info = await scheduler.get_task_info("h")
+        assert isinstance(info, ScheduleInfo)
+
+        async def all_counted() -> bool:
+            return await one.value(name, why="overlap") == info.counts.skipped
+
+        await wait_until(all_counted, "as many as the schedule counts")
+        assert await other.value(name, why="overlap") == 0, "the other process left out none of them"
+        assert await one.value(name, why="stopped") == 0
+        await scheduler.stop_task("h", cancel_running=True)
 
 
 async def _some(one: Served, name: str, **labels: str) -> Any:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import uuid4
 
 from pydantic import ValidationError
 
 from application.monitoring.alerting import AlertEngine
+from application.monitoring.importing import ImportResult, WorkerImport
 from application.monitoring.providers import MetricsProviders
 from application.monitoring.scheduler import WorkerMonitoringScheduler
 from application.monitoring.stores import Samples, Workers
@@ -15,6 +15,7 @@ from application.monitoring.views import SamplePage, WorkerPage, WorkerView
 from application.runs.asking import Note
 from application.scheduling.deeds import Deed, WriteDown, unwritten
 from domain.monitoring.errors import InvalidQuery, InvalidWorker, WorkerNotFound
+from domain.monitoring.found import ImportRequest
 from domain.monitoring.worker import Worker, WorkerPatch, WorkerRequest
 from domain.runs.job import describe
 
@@ -49,8 +50,12 @@ class WorkerRegistry:
         provider = self._providers.get(request.provider)
         worker = Worker.register(request, request.id or f"w-{uuid4().hex[:12]}", await self._workers.now())
         provider.check(worker)
-        await self._workers.create(worker, self._write_down(Deed("worker.registered", worker.id, after=_facts(worker))))
+        await self._workers.create(worker, self._write_down(Deed("worker.registered", worker.id, after=worker.said)))
         return WorkerView.of(worker, None, None)
+
+    async def import_workers(self, wanted: ImportRequest) -> ImportResult:
+        """Register what a provider has; asking the same again changes nothing (see ``WorkerImport.run``)."""
+        return await WorkerImport(self._workers, self._providers, self._monitoring, self._write_down).run(wanted)
 
     async def get(self, worker_id: str) -> WorkerView:
         """Return a worker with its monitoring and its last sample."""
@@ -75,7 +80,7 @@ class WorkerRegistry:
             return changed
 
         def note(before: Worker, after: Worker) -> Note | None:
-            return self._write_down(Deed("worker.changed", worker_id, before=_facts(before), after=_facts(after)))
+            return self._write_down(Deed("worker.changed", worker_id, before=before.said, after=after.said))
 
         try:
             worker = await self._workers.change(worker_id, step, note)
@@ -91,7 +96,7 @@ class WorkerRegistry:
         """
 
         def note(before: Worker) -> Note | None:
-            return self._write_down(Deed("worker.removed", worker_id, before=_facts(before)))
+            return self._write_down(Deed("worker.removed", worker_id, before=before.said))
 
         worker = await self._workers.remove(worker_id, reason, note)
         if worker is None:
@@ -128,12 +133,6 @@ class WorkerRegistry:
         newest = await self._samples.last(ids) if ids else []
         known = zip(workers, monitored, newest, strict=True)
         return tuple(WorkerView.of(worker, monitoring, sample) for worker, monitoring, sample in known)
-
-
-def _facts(worker: Worker) -> dict[str, Any]:
-    """Return what people say of a worker; how it does is not their doing."""
-    said = {"name", "provider", "region", "instance_id", "labels"}
-    return worker.model_dump(mode="json", include=said, exclude_none=True)
 
 
 def _check_limit(limit: int, most: int) -> None:

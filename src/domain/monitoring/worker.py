@@ -97,6 +97,12 @@ class Worker(BaseModel):
             return self
         return self.model_copy(update={"status": status, "status_reason": reason[:500], "status_since": now})
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """What people say of it, as JSON values; how it does is not their doing."""
+        names = {"name", "provider", "account", "region", "instance_id", "labels"}
+        return self.model_dump(mode="json", include=names, exclude_none=True)
+
     def is_selected_by(self, labels: dict[str, str]) -> bool:
         """Tell whether every label of a selector is there with that value; an empty one selects all workers."""
         return all(self.labels.get(name) == value for name, value in labels.items())

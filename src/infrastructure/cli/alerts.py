@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from infrastructure.cli.channels import deliveries
 from infrastructure.cli.options import AsJson, Limit, api
 from infrastructure.cli.output import show_page
 from infrastructure.cli.schedule_views import alert_columns
@@ -11,6 +12,7 @@ from infrastructure.cli.schedule_views import alert_columns
 alerts = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, help="Alerts: what is wrong with the workers now, and was."
 )
+alerts.command("deliveries")(deliveries)
 
 
 @alerts.command("list")

@@ -9,6 +9,7 @@ import typer
 
 from infrastructure.cli.alerts import alerts
 from infrastructure.cli.audit import audit
+from infrastructure.cli.channels import channels
 from infrastructure.cli.client import DEFAULT_URL, TIMEOUT_S, Connection
 from infrastructure.cli.completion import completion
 from infrastructure.cli.doctor import doctor
@@ -95,6 +96,7 @@ def create_cli(run: Callable[..., int], check: Callable[..., int]) -> typer.Type
     cli.add_typer(workers, name="workers")
     cli.add_typer(schedules, name="schedules")
     cli.add_typer(alerts, name="alerts")
+    cli.add_typer(channels, name="channels")
     return cli
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from infrastructure.cli.client import DEFAULT_URL, Connection
+from infrastructure.cli.client import DEFAULT_URL, ApiClient, Connection
 from infrastructure.cli.errors import CliError
 from infrastructure.cli.output import say
 
@@ -64,6 +64,16 @@ def ids_of(path: str) -> Complete:
     return complete
 
 
+def channel_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a channel. A server that is away, slow or refuses completes nothing."""
+    try:
+        with _open(ctx) as client:
+            names = [str(item["name"]) for item in client.get("/channels")["items"]]
+    except (CliError, ValueError, TypeError, LookupError, AttributeError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def complete_topic(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete a topic of events; what the program does not know is allowed all the same."""
     return [topic for topic in TOPICS if topic.startswith(incomplete)]
@@ -74,11 +84,15 @@ worker_ids = ids_of("/workers")
 
 
 def _ids(ctx: typer.Context, path: str, incomplete: str) -> list[str]:
-    url = ctx.find_root().params.get("url") or os.environ.get("ROUNDSMAN_URL") or DEFAULT_URL
-    with Connection(url, PATIENCE_S).open() as client:
+    with _open(ctx) as client:
         # Ids after the beginning that is there, in their order: however many there are, one page is enough.
         items = list(client.get(path, limit=MOST, cursor=incomplete or None)["items"])
         return _with_itself(client, path, incomplete, [str(item["id"]) for item in items])
+
+
+def _open(ctx: typer.Context) -> ApiClient:
+    url = ctx.find_root().params.get("url") or os.environ.get("ROUNDSMAN_URL") or DEFAULT_URL
+    return Connection(url, PATIENCE_S).open()
 
 
 def _with_itself(client: Any, path: str, incomplete: str, following: list[str]) -> list[str]:

@@ -56,6 +56,13 @@ class Unreachable(CliError):
     exit_status = UNREACHABLE
 
 
+class TestNotDelivered(CliError):
+    """The test did not arrive on the channel '{name}': {why}. Mend the channel in the settings, or its receiver, and
+    try again."""
+
+    __test__ = False
+
+
 class UnexpectedAnswer(CliError):
     """{url} does not answer like Roundsman: {why}. Check --url or ROUNDSMAN_URL."""
 

@@ -14,7 +14,8 @@ from infrastructure.cli.times import parse_duration, parse_moment, parse_time
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
-def _parse_id(text: str) -> str:
+def parse_id(text: str) -> str:
+    """Return an id as it can be part of a path."""
     if text.strip() in ("", ".", ".."):  # these would name another path of the API
         raise ValueError(f"'{text}' is no id")
     return text
@@ -43,14 +44,14 @@ def _parse_label(text: str) -> str:
 
 
 WorkerId = Annotated[
-    str, typer.Argument(metavar="ID", parser=_parse_id, autocompletion=worker_ids, help="The worker's id.")
+    str, typer.Argument(metavar="ID", parser=parse_id, autocompletion=worker_ids, help="The worker's id.")
 ]
 WorkerIds = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID]...", parser=_parse_id, autocompletion=worker_ids, help="The workers' ids."),
+    typer.Argument(metavar="[ID]...", parser=parse_id, autocompletion=worker_ids, help="The workers' ids."),
 ]
 ScheduleId = Annotated[
-    str, typer.Argument(metavar="ID", parser=_parse_id, autocompletion=schedule_ids, help="The schedule's id.")
+    str, typer.Argument(metavar="ID", parser=parse_id, autocompletion=schedule_ids, help="The schedule's id.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N rows. All of them without it.")]
@@ -90,6 +91,10 @@ Since = Annotated[
     typer.Option(metavar="TIME", parser=parse_moment, help="From: 2026-11-22T08:00:00Z, or 15m for 15 minutes ago."),
 ]
 Until = Annotated[str | None, typer.Option(metavar="TIME", parser=parse_moment, help="To: as --since. Now without it.")]
+Tag = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="NAME=VALUE", parser=_parse_label, help="Those with this tag. Repeat it for more."),
+]
 Label = Annotated[
     list[str] | None,
     typer.Option("--label", metavar="NAME=VALUE", parser=_parse_label, help="A label. Repeat it for more."),

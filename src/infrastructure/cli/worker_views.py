@@ -35,6 +35,7 @@ def worker_facts(worker: Row, now: datetime) -> list[tuple[str, object]]:
         ("Id", worker.get("id")),
         ("Name", worker.get("name")),
         ("Provider", worker.get("provider")),
+        ("Account", worker.get("account")),
         ("Region", worker.get("region")),
         ("Instance", worker.get("instance_id")),
         ("Labels", named),
@@ -66,11 +67,13 @@ def sample_columns(now: datetime) -> list[Column]:
 
 
 def describe_monitoring(monitoring: object) -> str | None:
-    """Return ``every 5 seconds``, or ``every 5 minutes, UTC, paused``; None when it is not watched."""
+    """Return ``every 5 seconds``, or ``every 5 minutes, UTC, paused`` or ``backing off``; None when it is not watched."""
     if not isinstance(monitoring, Mapping):
         return None
     standing = monitoring.get("status")
     rhythm = pick(monitoring, "when") or describe_trigger(monitoring) or NOTHING
+    if pick(monitoring, "backing_off_until"):
+        return f"{rhythm}, backing off"
     return rhythm if standing in (None, "active") else f"{rhythm}, {standing}"
 
 
@@ -96,6 +99,26 @@ def describe_bulk(answer: Row) -> str:
     """Say in one line what a bulk start did."""
     counts = [f"{shown(answer.get(result))} {result}" for result in ("created", "changed", "unchanged", "failed")]
     return f"{', '.join(counts)}."
+
+
+def import_columns() -> list[Column]:
+    """Return the columns of what an import did."""
+    return [
+        Column("ID", field("id")),
+        Column("NAME", field("name")),
+        Column("REGION", field("region")),
+        Column("OUTCOME", field("outcome")),
+        Column("MONITORING", field("monitoring")),
+        Column("PROBLEM", field("problem")),
+    ]
+
+
+def describe_import(result: Row) -> str:
+    """Count what an import did."""
+    count = ", ".join(f"{result.get(name, 0)} {name}" for name in ("created", "updated", "unchanged"))
+    items = result.get("items")
+    problems = sum(1 for item in items if pick(item, "problem")) if isinstance(items, list) else 0
+    return f"Imported: {count}." + (f" With problems: {problems}." if problems else "")
 
 
 def describe_removed(worker_id: str, before: Row) -> str:

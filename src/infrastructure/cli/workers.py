@@ -16,6 +16,7 @@ from infrastructure.cli.options import (
     Limit,
     NewId,
     Since,
+    Tag,
     Timezone,
     Until,
     WorkerId,
@@ -23,7 +24,7 @@ from infrastructure.cli.options import (
     api,
     given,
 )
-from infrastructure.cli.output import print_facts, print_json, say, show_page, shown
+from infrastructure.cli.output import print_facts, print_json, print_table, say, show_page, shown
 from infrastructure.cli.schedule_views import say_stopped
 
 LAST_SAMPLES = 20
@@ -59,6 +60,9 @@ def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
     provider: Annotated[str, typer.Option(metavar="PROVIDER", help="Who measures it: local (this machine) or aws.")],
     worker_id: NewId = None,
+    account: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The provider's account, of the settings.")
+    ] = None,
     region: Annotated[str | None, typer.Option(metavar="REGION", help="The provider's region.")] = None,
     instance_id: Annotated[str | None, typer.Option(metavar="ID", help="The provider's name for the machine.")] = None,
     label: Label = None,
@@ -72,13 +76,53 @@ def add(
       roundsman workers add web-1 --provider aws --region eu-west-1 --instance-id i-0abc --label team=web
     """
     labels = dict(pair.split("=", 1) for pair in label) if label else None
-    body = given(id=worker_id, name=name, provider=provider, region=region, instance_id=instance_id, labels=labels)
+    where = given(account=account, region=region, instance_id=instance_id)
+    body = given(id=worker_id, name=name, provider=provider, **where, labels=labels)
     with api(ctx) as client:
         worker = client.post("/workers", body).body
     if as_json:
         print_json(worker)
     else:
         say(f"Registered {shown(worker.get('id'))}. Watch it: roundsman workers monitor {shown(worker.get('id'))}")
+
+
+@workers.command("import")
+def import_workers(
+    ctx: typer.Context,
+    provider: Annotated[str, typer.Option(metavar="PROVIDER", help="Who has them.")] = "aws",
+    region: Annotated[str | None, typer.Option(metavar="REGION", help="In which region.")] = None,
+    account: Annotated[str | None, typer.Option(metavar="NAME", help="An account of the settings.")] = None,
+    tag: Tag = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option("--state", metavar="STATE", help="Those in this state, such as running. Repeat it for more."),
+    ] = None,
+    instance_id: Annotated[
+        list[str] | None, typer.Option("--instance-id", metavar="ID", help="This instance. Repeat it for more.")
+    ] = None,
+    monitor: Annotated[bool, typer.Option("--monitor", help="Start watching all of them.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Register what a provider has in one account and region. Doing it twice changes nothing.
+
+    Names and labels of workers that are registered follow the provider's; labels that people added stay.
+
+    \b
+    Examples:
+      roundsman workers import --region eu-west-1 --monitor
+      roundsman workers import --region us-east-1 --account production --tag team=web --state running
+    """
+    tags = dict(pair.split("=", 1) for pair in tag) if tag else None
+    filters = given(tags=tags, states=state or None, instance_ids=instance_id or None)
+    body = given(provider=provider, account=account, region=region, filters=filters or None, monitor=monitor or None)
+    with api(ctx) as client:
+        result = client.post("/workers/import", body).body
+        if as_json:
+            print_json(result)
+            return
+        items = result.get("items")
+        print_table(items if isinstance(items, list) else [], views.import_columns(), "Nothing there to import.")
+        say(views.describe_import(result))
 
 
 @workers.command()

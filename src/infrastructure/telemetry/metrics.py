@@ -43,6 +43,14 @@ METRICS: tuple[MetricSpec, ...] = (
         "among them and never starts.",
         "job_name",
     ),
+    _process(
+        "fires_skipped_total",
+        "counter",
+        "Fires that got no run of their own, by why: overlap (a run of the schedule was not over), missed (nobody "
+        "could take it in time, and it is not caught up), paused, stopped, changed, parked (it was late when that "
+        "came).",
+        "why",
+    ),
     # Runs
     _process("runs_started_total", "counter", "Attempts whose body began here.", "job_name"),
     _process(

@@ -43,6 +43,8 @@ class Sources:
 
     facts: Mapping[str, str]
     """``version`` and ``role``."""
+    skipped: Mapping[str, int]
+    """Fires that were left out, by why."""
     lanes: tuple[str, ...]
     runs: RunStore
     instances: RedisInstances
@@ -131,6 +133,7 @@ def own_values(meter: RunMeter, sources: Sources) -> Values:
     values: Values = {
         "build_info": {(sources.facts["version"], sources.facts["role"]): 1},
         **_job_values(meter),
+        "fires_skipped_total": {(why,): count for why, count in sources.skipped.items()},
         "events_total": {(outcome,): getattr(counters, outcome) for outcome in outcomes},
         "event_gaps_total": {(): counters.gaps},
         "events_lost_total": {(): counters.lost},

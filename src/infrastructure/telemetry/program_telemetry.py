@@ -18,6 +18,7 @@ from infrastructure.telemetry.following import FollowedTrace, follow
 from infrastructure.telemetry.program_metrics import ProgramMetrics, Sources
 from infrastructure.telemetry.run_context import enter_run
 from infrastructure.telemetry.run_meter import RunMeter
+from infrastructure.telemetry.skip_meter import SkipMeter
 
 if TYPE_CHECKING:
     from fastapi.telemetry import TelemetryConfig
@@ -46,6 +47,7 @@ class ProgramTelemetry:
         """Prepare, starting nothing; raises ``SpansNotInstalled``."""
         self._settings = settings
         self.meter = RunMeter()
+        self.skipped = SkipMeter()
         self.server: MetricsServer | None = None
         """What serves ``telemetry.metrics_address``, once it was asked for."""
         self.tracing = _tracing(settings)
@@ -70,8 +72,10 @@ class ProgramTelemetry:
             self.meter.clock_offset_s = lambda: engine.clock_offset_s
         if self.tracing is not None:
             self.tracing.runs.instance_id = container.instance_id()
+        self.skipped.listen(container.events(), container.instance_id())
         sources = Sources(
             facts=facts,
+            skipped=self.skipped.counts,
             lanes=container.registry().lanes,
             runs=container.scheduling.runs(),
             instances=container.scheduling.instances(),

@@ -19,6 +19,8 @@ from infrastructure.settings import ServerSettings
 from infrastructure.web import (
     alerts,
     audit,
+    channels,
+    deliveries,
     docs_page,
     events,
     fleet,
@@ -43,7 +45,9 @@ FEATURES: tuple[APIRouter, ...] = (
     monitoring.router,
     fleet.router,
     schedules.router,
+    deliveries.router,
     alerts.router,
+    channels.router,
     instances.router,
     events.router,
     audit.router,

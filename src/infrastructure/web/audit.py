@@ -45,7 +45,7 @@ class AuditView(BaseModel):
     action: str = Field(
         description="What was done: `schedule.created` `.changed` `.paused` `.resumed` `.removed` `.run` "
         "`.backfilled`, `run.unparked` `.cancelled`, `job.scheduled` `.changed` `.cancelled`, "
-        "`worker.registered` `.changed` `.removed`."
+        "`worker.registered` `.changed` `.removed`, `channel.tested`."
     )
     target: str = Field(description="The id of the schedule, one-shot or worker.")
     actor: str = Field(

@@ -36,9 +36,9 @@ names each wrong part in `errors`. After a 503 with `Retry-After` try again: the
 or may not have been made.
 
 **Keys.** With no key configured only this machine is served, and whoever calls may do everything. With keys, send
-`Authorization: Bearer <key>`. A `viewer` reads; an `operator` also makes, changes and stops schedules and monitoring;
-an `admin` also registers, changes and removes workers. `/health/live`, `/health/ready` and `/health/queue` are open to
-all, the latter two without details; `/metrics` takes a `viewer`; this document is open too.
+`Authorization: Bearer <key>`. A `viewer` reads; an `operator` also makes, changes and stops schedules and monitoring,
+and tries channels; an `admin` also registers, changes and removes workers. `/health/live`, `/health/ready` and
+`/health/queue` are open to all, the latter two without details; `/metrics` takes a `viewer`; this document is open too.
 """
 
 TAGS = [
@@ -46,6 +46,7 @@ TAGS = [
     {"name": "workers", "description": "The machines that are watched."},
     {"name": "monitoring", "description": "Watching a worker: a schedule that collects its metrics."},
     {"name": "alerts", "description": "What is wrong with the workers now, and was."},
+    {"name": "channels", "description": "Where alerts are sent, and what became of what was sent."},
     {"name": "instances", "description": "The processes of the program that share the store."},
     {"name": "audit", "description": "Who asked for what, and when."},
     {"name": "events", "description": "What happens, as it happens."},

@@ -3,7 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import Field
 
+from application.monitoring.importing import ImportResult
 from application.monitoring.registry import MAX_SAMPLES_A_PAGE
 from application.monitoring.views import SamplePage, WorkerPage, WorkerView
 from domain.monitoring.errors import (
@@ -14,8 +16,11 @@ from domain.monitoring.errors import (
     WorkerExists,
     WorkerNotFound,
 )
+from domain.monitoring.found import ImportFilters, ImportRequest
+from domain.monitoring.import_errors import ImportNotSupported, InvalidImport, ProviderFailed
 from domain.monitoring.worker import WorkerPatch, WorkerRequest
 from infrastructure.web.access import ADMIN, VIEWER, actor
+from infrastructure.web.json_models import example
 from infrastructure.web.lists import DEFAULT_LIMIT, Limit
 from infrastructure.web.parameters import CountedTime
 from infrastructure.web.problem_docs import problems
@@ -50,6 +55,42 @@ async def register_worker(
     worker = await services.workers.register(wanted)
     response.headers["Location"] = f"{request.scope['root_path']}/api/v1/workers/{worker.id}"
     return worker
+
+
+class ImportBody(ImportRequest):
+    """Which machines of a provider are to be registered: all of one `region`, or those that the `filters` let through.
+
+    Without an `account` it is the provider's first one. `monitor` starts watching all of them.
+    """
+
+    model_config = example(
+        {"provider": "aws", "region": "eu-west-1", "filters": {"tags": {"team": "web"}, "states": ["running"]}}
+    )
+
+    filters: ImportFilters = Field(
+        default=ImportFilters(), description="Which of them; left out, all that are not terminated."
+    )
+
+
+@router.post(
+    "/import",
+    summary="Import workers",
+    response_description="What became of each.",
+    dependencies=ADMIN,
+    responses=problems(
+        InvalidImport(why="the region us-east-1 is not in monitoring.aws.regions (there: eu-west-1)"),
+        ImportNotSupported(provider="local"),
+        ProviderNotSupported(provider="azure", supported="aws, local"),
+        ProviderFailed(provider="aws", why="the permission ec2:DescribeInstances is missing for the account 'default'"),
+    ),
+)
+async def import_workers(wanted: ImportBody, services: FromServices) -> ImportResult:
+    """Register what a provider has, and bring the names and labels of what is registered in line with it.
+
+    The same request again changes nothing. Labels that people added stay, and so do workers that the provider no longer
+    has. Several accounts and regions are several requests.
+    """
+    return await services.workers.import_workers(wanted)
 
 
 @router.get("", summary="List workers", dependencies=VIEWER, responses=problems())

@@ -105,9 +105,7 @@ async def test_it_need_not_derive_from_the_port(write: Any) -> None:
 )
 def test_its_constructor_gets_what_it_asks_for(write: Any, init: str) -> None:
     head = f"from {__name__} import Clock\n"
-    found = load(
-        write, head + provider(f'name = "mine"\n{init}\ndef check(self, worker): seen.append(self.clock)') + COLLECT
-    )
+    found = load(write, head + provider(f'name = "mine"\n{init}\ndef check(self, worker): seen.append(self)') + COLLECT)
     container = OneClock()
     injector = ContainerInjector([container])
     check_providers([found], injector)
@@ -116,7 +114,8 @@ def test_its_constructor_gets_what_it_asks_for(write: Any, init: str) -> None:
     made = UserProvider(found, injector)
     made.check(a_worker())
     made.check(a_worker())
-    assert seen == [container.clock(), container.clock()], "one instance, with the container's clock"
+    assert [one.clock for one in seen] == [container.clock(), container.clock()]
+    assert seen[0] is seen[1], "one instance"
 
 
 NAMED = 'name = "mine"\n'

@@ -179,6 +179,45 @@ def test_resuming_ends_every_rest_and_goes_on_with_the_next_fire_to_come(rest: A
     assert (state.generation, state.incarnation) == (1, found.state.incarnation)
 
 
+def test_a_postponed_schedule_fires_in_its_rhythm_after_the_delay() -> None:
+    found = stored(every_30_s())
+    state = states.postponed(found, NOW, 95 * S)
+    assert state is not None
+    assert state.due == NOW + 120 * S
+    assert state.model_copy(update={"due": found.state.due}) == found.state, "nothing else changes"
+    exact = states.postponed(found, NOW, 90 * S)
+    assert exact is not None
+    assert exact.due == NOW + 90 * S
+    back = states.postponed(Stored(state.dump(), state, found.definition), NOW + 31 * S, 0)
+    assert back is not None
+    assert back.due == NOW + 60 * S
+
+
+def test_a_postponement_never_brings_a_fire_forward_nor_passes_over_one_that_is_late() -> None:
+    found = stored(every_30_s())
+    assert states.postponed(found, NOW, 10 * S) is None, "it fires later anyway"
+    assert states.postponed(found, NOW, 0) is None
+    late = stored(every_30_s(), due=NOW - 60 * S)
+    assert states.postponed(late, NOW, 0) is None, "a fire that is late is taken, and not passed over"
+
+
+@pytest.mark.parametrize("rest", [paused, parked])
+def test_what_rests_is_not_postponed(rest: Any) -> None:
+    assert states.postponed(rest(stored(every_30_s())), NOW, 95 * S) is None
+
+
+def test_what_ends_before_is_not_postponed() -> None:
+    found = stored(every_30_s(policy=SchedulePolicy(end=at(NOW + 60 * S))))
+    assert states.postponed(found, NOW, 95 * S) is None
+
+
+def test_a_cron_schedule_is_postponed_to_one_of_its_times() -> None:
+    found = stored(every_30_s(interval=None, cron="*/5 * * * *"))
+    state = states.postponed(found, NOW, 600 * S)
+    assert state is not None
+    assert at(state.due) == datetime(2026, 11, 22, 12, 15, tzinfo=UTC)
+
+
 def test_resuming_what_does_not_rest_or_has_ended_is_refused() -> None:
     with pytest.raises(NotResumable, match="'s' is neither paused nor parked"):
         states.resumed(stored(every_30_s()), LATER)

@@ -17,7 +17,9 @@ class AwsAccount(Section):
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]{0,63}$")]
     profile: Annotated[str, StringConstraints(max_length=200)] = ""
     role_arn: Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/[\x21-\x7e]{1,512})?$")] = ""
-    external_id: Annotated[str, StringConstraints(max_length=1224)] = Field(default="", repr=False)
+    external_id: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_+=,.@:/-]{2,})?$", max_length=1224)] = Field(
+        default="", repr=False
+    )
 
     @model_validator(mode="after")
     def _id_needs_a_role(self) -> "AwsAccount":

@@ -15,8 +15,10 @@ class AlertInBody(BaseModel):
     key: str = Field(description="Names this notification; the same again is the same one.")
     kind: str = Field(description="`firing`, `repeat`, `escalated` or `resolved`.")
     alert_id: str = Field(description="The alert. A `resolved` has the id of its `firing`.")
+    number: int = Field(description="Counts repeats and escalations of one alert; 0 for firing and resolved.")
     rule_id: str
     worker_id: str
+    worker_name: str
     severity: str = Field(description="`info`, `warning` or `critical`.")
     metric: str
     value: float | None = Field(description="Utilisation is a fraction: 0.9 is 90 %.")
@@ -25,6 +27,7 @@ class AlertInBody(BaseModel):
     fired_at: datetime = Field(description="When the alert began to fire.")
     reason: str
     summary: str = Field(description="All of it in one line, for people.")
+    text: str | None = Field(description="The rule's own words, if it has any.")
     provider: str
     region: str
     labels: dict[str, str] = Field(description="Labels of the worker.")

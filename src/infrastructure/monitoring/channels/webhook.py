@@ -1,6 +1,7 @@
 """The channel ``webhook``: signed JSON over HTTP."""
 
 import asyncio
+import logging
 import ssl
 import time
 from collections.abc import Callable
@@ -42,6 +43,7 @@ class WebhookChannel(Channel):
         self._clock = clock
         self._key = key_of(settings.secret.get_secret_value())
         self._client: httpx2.AsyncClient | None = None
+        self._quiet = _Quiet(settings.url.get_secret_value())
         headers = [value.get_secret_value() for value in settings.headers.values()]
         self._mask = Mask([settings.secret.get_secret_value(), *headers], [settings.url.get_secret_value()])
 
@@ -55,6 +57,7 @@ class WebhookChannel(Channel):
         if self._client is None:
             import httpx2
 
+            logging.getLogger("httpx2").addFilter(self._quiet)
             self._client = httpx2.AsyncClient(
                 verify=self._tls() if self._settings.ca_file else True,
                 timeout=self._settings.timeout_s,
@@ -87,6 +90,7 @@ class WebhookChannel(Channel):
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
+            logging.getLogger("httpx2").removeFilter(self._quiet)
 
     def _headers(self, message: Message, body: bytes) -> dict[str, str]:
         """Return the headers; the time is that of this try, so that a receiver may refuse what is old."""
@@ -122,6 +126,18 @@ class WebhookChannel(Channel):
         except (OSError, ssl.SSLError) as error:
             why = error.strerror or "it has no certificates in PEM form"
             raise InvalidChannel(name=self.name, why=f"ca_file {file} cannot be used: {why}") from None
+
+
+class _Quiet(logging.Filter):
+    """Keep the client's own line about each request out of the log: it has the whole URL, with what is secret in it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let pass what does not show the URL."""
+        return self._url not in record.getMessage()
 
 
 def _verdict(status: int) -> Verdict:

@@ -1,0 +1,67 @@
+"""Planted bugs of jobs in queues: name, file, a text that stands there once, and what it is replaced by."""
+
+LUA, JOBS_LUA = "src/infrastructure/runs/lua", "src/infrastructure/jobs/lua"
+SUITES = ("tests/integration/test_job_queues.py", "tests/integration/test_job_acceptance.py")
+MUTATIONS = (
+    ("weights of queues do not count", f"{LUA}/claim.lua", "rule and rule.weight or 1", "1"),
+    ("a queue is paid back its idle time", f"{LUA}/claim.lua", "or 0), floor)", "or 0), 0)"),
+    ("priority does not count", f"{LUA}/lifecycle.lua", "ms - (noted(run, 'ahead_ms') or 0)", "ms"),
+    (
+        "a limit of running is ignored",
+        f"{LUA}/claim.lua",
+        "rule.limit and rule.limit - ",
+        "rule.limit and rule.limit + ",
+    ),
+    (
+        "runs of others do not count against a limit",
+        f"{LUA}/claim.lua",
+        "RULES ~= '' and all or {}",
+        "lanes and {} or {}",
+    ),
+    (
+        "tokens of a rate are not used up",
+        f"{LUA}/claim.lua",
+        "rated[name].full_at + rated[name].every",
+        "rated[name].full_at",
+    ),
+    ("a key lets all go", f"{LUA}/lifecycle.lua", "if redis.call('SCARD', holders(key)) >=", "if 0 >="),
+    (
+        "who ends keeps the place of its key",
+        f"{LUA}/lifecycle.lua",
+        "  redis.call('SREM', holders(key), run.id)\n",
+        "",
+    ),
+    (
+        "what waits for a key is forgotten",
+        f"{LUA}/lifecycle.lua",
+        "  make_ready(id, following.lane, following.order)\n",
+        "",
+    ),
+    (
+        "an idempotency key is not remembered",
+        f"{JOBS_LUA}/enqueue.lua",
+        "if key ~= '' then redis.call('SET'",
+        "if false then redis.call('SET'",
+    ),
+    ("another request under a key is the same", f"{JOBS_LUA}/enqueue.lua", "then_digest == digest and", "true and"),
+    ("a full queue takes more", f"{JOBS_LUA}/enqueue.lua", "count_waiting(queue) >= most[queue]", "false"),
+    (
+        "what is overdue does not expire",
+        f"{LUA}/lifecycle.lua",
+        "run.status == 'queued' and run.attempt == 0 then\n      finish",
+        "false then\n      finish",
+    ),
+    (
+        "dead jobs go with the others",
+        f"{LUA}/lifecycle.lua",
+        "HELD_BY = { 'done', 'dead', 'export' }",
+        "HELD_BY = { 'done', 'export' }",
+    ),
+    (
+        "a job that is run again keeps its retries",
+        f"{JOBS_LUA}/rerun.lua",
+        "run.retries, run.started = 0, ''",
+        "run.started = ''",
+    ),
+    ("what succeeded is run again", f"{JOBS_LUA}/rerun.lua", "ALLOWED[run.status .. '>queued'] and noted", "noted"),
+)

@@ -28,7 +28,8 @@ def test_each_key_of_the_settings_is_on_its_page(pages: dict[str, str]) -> None:
     for section, value in load_settings(Path("/dev/null"), {}):
         for key in type(value).model_fields if isinstance(value, Section) else ():
             name = f"{section}.{key}"
-            assert any(text in pages["settings.md"] for text in (f"{name}\n", f"[[{name}]]", f"## [{name}]\n")), name
+            shown = (f"{name}\n", f"[[{name}]]", f"## [{name}]\n", f"[{name}.")
+            assert any(text in pages["settings.md"] for text in shown), name
 
 
 def test_each_field_of_what_is_scheduled_is_on_its_page(pages: dict[str, str]) -> None:
@@ -60,7 +61,7 @@ def test_events_that_differ_from_the_page_are_found() -> None:
     """What fixtures of tests hold each event against, when a test is over."""
     always, maybe = event_facts.documented()["job.started"]
     assert {"run_id", "attempt", "token"} <= always
-    assert maybe == {"missed"}
+    assert maybe == {"missed", "queue", "priority", "user_id", "team_id", "scheduled_at"}
     assert (
         event_facts.differences("job.started", always) == event_facts.differences("job.started", always | maybe) == []
     )

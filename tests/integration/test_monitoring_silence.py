@@ -164,3 +164,38 @@ async def test_the_check_runs_by_itself(site: Site) -> None:
     await wait_until(lambda: site.channel.kinds == ["firing silent w1"], "the alert")
     page = await monitor.scheduler.list_tasks(name="WorkerSilenceCheckJob")
     assert [info.id for info in page.items] == ["monitoring-silence-check"]
+
+
+async def test_a_silence_of_which_all_is_told_is_ticked_seldom_until_rules_change(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = await watched(site)
+    await heard(monitor, 40)
+    assert await monitor.watch.check_silence() == ["w1"]
+    before = await monitor.book.read("w1")
+    assert await monitor.watch.check_silence() == ["w1"]
+    assert await monitor.book.read("w1") == before, (
+        "ten thousand that are silent must not be written every five seconds"
+    )
+    await monitor.container.alert_rules().put("quiet", {"metric": "no_data", "silent_min_s": 10})
+    await monitor.watch.check_silence()
+    assert sorted(await told(monitor, site)) == ["firing quiet w1", "firing silent w1"]
+    monkeypatch.setattr("application.monitoring.watch.TICKED_AGAIN_AFTER", timedelta(0))
+    await monitor.watch.check_silence()
+    after = await monitor.book.read("w1")
+    assert after.version != before.version
+
+
+async def test_of_many_open_alerts_each_check_looks_at_some_for_whether_they_are_abandoned(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("application.monitoring.watch.ABANDONED_AT_ONCE", 2)
+    monitor = await site.start([CPU_RULE], executes=False, handles=False, sends=False)
+    for n in range(5):
+        await monitor.add(f"w{n}")
+        await monitor.monitoring.start(f"w{n}")
+        await monitor.feed(10, 0.95, f"w{n}")
+        await monitor.alerts.catch_up(f"w{n}")
+    await monitor.scheduler.stop_task("worker-metrics-w4")
+    closed = [await monitor.watch.close_the_abandoned() for _ in range(3)]
+    assert sum(closed) == 1

@@ -93,14 +93,14 @@ class AlertEngine:
 
     async def observe(
         self, worker: Worker, see: Callable[[WorkerAlerts], Observation], *, always: bool = False
-    ) -> None:
+    ) -> Evaluation:
         """Step all alerts of a worker over what ``see`` makes of them; commit it, if there is news or ``always``."""
         for _ in range(TRIES):
             alerts = await self._book.read(worker.id)
             evaluation = await self._evaluation(alerts, worker)
             evaluation.observe(see(alerts))
             if not (evaluation.has_news or always) or await self._book.commit(evaluation.step()) != "stale":
-                return
+                return evaluation
         raise AlertsChangedMeanwhile(worker_id=worker.id, tries=TRIES)
 
     async def close(

@@ -35,7 +35,7 @@ class Backoff:
         worker_id, before = watched.worker.id, watched.failures
         count = before.count + 1 if before else 1
         until = await self._put_off(worker_id, count, now)
-        failures = Failures(count=count, since=before.since if before else now, backing_off_until=until)
+        failures = Failures(count=count, backing_off_until=until)
         await self._fleet.note(worker_id, failures)
         return failures
 

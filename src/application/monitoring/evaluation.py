@@ -86,6 +86,12 @@ class Evaluation:
         for rule in self._rules.values():
             self._step(rule, seen)
 
+    @property
+    def is_silence_told(self) -> bool:
+        """Tell whether every alert that silence can raise fires."""
+        rules = [rule for rule in self._rules.values() if rule.is_no_data]
+        return all(rule.id in self._states and self._states[rule.id].phase is AlertPhase.FIRING for rule in rules)
+
     def acknowledge(self, alert_id: str, ack: Ack | None) -> AlertState | None:
         """Note who knows of an open episode, or take that back; return what it was, None when it is not open."""
         for rule_id, state in self._states.items():

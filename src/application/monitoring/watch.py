@@ -1,10 +1,11 @@
 """What a clock does for alerts: silent workers, regions that are down, repeats, and what nobody else would end."""
 
 import logging
+from datetime import datetime, timedelta
 
 from application.monitoring.alert_book import AlertBook
 from application.monitoring.alerting import AlertEngine
-from application.monitoring.looks import SEPARATOR, Looks, group_of
+from application.monitoring.looks import Looks, group_of
 from application.monitoring.policy import Policies
 from application.monitoring.rhythm import Rhythms
 from application.monitoring.stores import Samples, Silence, Workers
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 SILENT_AT_ONCE = 10_000
 DUE_AT_ONCE = 2_000
 ABANDONED_AT_ONCE = 500
+TICKED_AGAIN_AFTER = timedelta(seconds=30)
+"""A silent worker of whom all is told is ticked only so often: to see that it is paused, or no longer monitored."""
 SHORTEST_SILENCE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 """When nobody looked for silence for longer than this, the silence of that time is nobody's fault but ours."""
@@ -40,7 +43,10 @@ class AlertWatch:
         self._rhythms = rhythms
         self._policies = policies
         self._looks = looks
-        self._rotation = ""
+        self._rotation = 0
+        self._quiet: dict[str, datetime] = {}
+        """Silent workers of whom all is told -> when they are ticked next."""
+        self._policy = ""
 
     async def check_providers(self) -> list[str]:
         """Step the alerts of regions in which looks fail; return those in which something is wrong or owed.
@@ -63,7 +69,10 @@ class AlertWatch:
         if shortest is None:
             return []
         silence = await self._samples.silence(LONGEST_PAUSE_S, max(shortest, SHORTEST_SILENCE_S), SILENT_AT_ONCE)
-        return [worker_id for worker_id in silence.quiet_since if await self._tick(worker_id, silence)]
+        if policy.version != self._policy:
+            self._policy, self._quiet = policy.version, {}
+        self._quiet = {name: at for name, at in self._quiet.items() if name in silence.quiet_since and at > silence.now}
+        return [name for name in silence.quiet_since if name in self._quiet or await self._tick(name, silence)]
 
     async def check_due(self) -> int:
         """Look again at alerts that only time changes: repeats, escalations, ends of silences; return how many.
@@ -84,19 +93,18 @@ class AlertWatch:
         for worker_id in await self._workers.orphans():
             closed += await self._engine.close(worker_id, "the worker was removed", is_removed=True)
         now = await self._workers.now()
-        for worker_id in await self._next_open():
+        for worker_id in await self._next_with_alerts():
             if await self._rhythms.of(worker_id, now) is None:
                 closed += await self._engine.close(worker_id, "its monitoring was stopped or has ended")
         return closed
 
-    async def _next_open(self) -> list[str]:
-        records = await self._book.open()
-        workers = sorted({record.worker_id for record in records if SEPARATOR not in record.worker_id})
-        if len(workers) > ABANDONED_AT_ONCE:
-            later = [worker_id for worker_id in workers if worker_id > self._rotation]
-            workers = (later or workers)[:ABANDONED_AT_ONCE]
-            self._rotation = workers[-1]
-        return workers
+    async def _next_with_alerts(self) -> list[str]:
+        found = await self._book.with_alerts(self._rotation, ABANDONED_AT_ONCE)
+        if not found and self._rotation:
+            found = await self._book.with_alerts(0, ABANDONED_AT_ONCE)
+            self._rotation = 0
+        self._rotation = self._rotation + len(found) if len(found) == ABANDONED_AT_ONCE else 0
+        return found
 
     async def _tick(self, worker_id: str, silence: Silence) -> bool:
         worker = await self._workers.get(worker_id)
@@ -110,5 +118,7 @@ class AlertWatch:
             return False
         quiet_since = max(silence.quiet_since[worker_id], silence.watching_since)
         tick = Tick(silence.now, quiet_since, rhythm.interval_s)
-        await self._engine.observe(worker, lambda _: tick)
+        evaluation = await self._engine.observe(worker, lambda _: tick)
+        if evaluation.is_silence_told:
+            self._quiet[worker_id] = silence.now + TICKED_AGAIN_AFTER
         return True

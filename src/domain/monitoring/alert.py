@@ -106,7 +106,9 @@ def _concerns(seen: Observation, rule: AlertRule) -> bool:
         case "metric":
             return isinstance(seen, Reading)
         case "status":
-            return isinstance(seen, Look)
+            return isinstance(seen, Reading) or (
+                isinstance(seen, Failure) and WorkerStatus.UNREACHABLE in rule.statuses
+            )
         case "no_data":
             return isinstance(seen, Reading | Tick)
         case _:

@@ -18,7 +18,6 @@ class Failures(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     count: int
-    since: UtcDatetime
     backing_off_until: UtcDatetime | None = None
     """When the next look is due, if that is later than its rhythm says."""
 

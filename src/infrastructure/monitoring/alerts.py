@@ -61,6 +61,12 @@ class RedisAlertBook(AlertBook):
             )
         return cast(list[str], found)
 
+    async def with_alerts(self, offset: int, limit: int) -> list[str]:
+        """Return who has alerts: they stand among those to be looked at, soon or never."""
+        with store_errors():
+            found = await self._redis.zrange(self._scripts.key("alerts_due"), offset, offset + limit - 1)
+        return cast(list[str], found)
+
     async def find_open(self, alert_id: str) -> AlertRecord | None:
         """Return one that is open."""
         with store_errors():

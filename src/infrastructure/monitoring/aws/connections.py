@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from infrastructure.monitoring.aws.sessions import make_session
 from infrastructure.monitoring.aws.settings import AwsAccount, AwsSettings
 from infrastructure.monitoring.aws.trouble import AwsTrouble, Kind, explain
 
@@ -14,7 +15,6 @@ CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 8.0
 ATTEMPTS = 4
 """With the pauses between them: a region that is down is told of before the run that asks is cut off."""
-SERVICES = ("ec2", "cloudwatch", "sts")
 SESSION_NAME = "roundsman"
 RETIRED_S = 60.0
 """Longer than any call: a client whose credentials were refused may still be in use by others."""
@@ -96,7 +96,7 @@ class AwsConnections:
             known = ", ".join(sorted(self._accounts))
             raise AwsTrouble(Kind.CREDENTIALS, f"monitoring.aws.accounts has no '{name}' (it has: {known})")
         if name not in self._sessions:
-            session, self._loader = await asyncio.to_thread(_make_session, account, self._loader)
+            session, self._loader = await asyncio.to_thread(make_session, account, self._loader)
             if account.role_arn:
                 session = await self._with_role(session, account)
             self._sessions[name] = session
@@ -117,7 +117,7 @@ class AwsConnections:
             role_arn=account.role_arn,
             extra_args=extra,
         )
-        session, self._loader = await asyncio.to_thread(_make_session, AwsAccount(name=account.name), self._loader)
+        session, self._loader = await asyncio.to_thread(make_session, AwsAccount(name=account.name), self._loader)
         session._session._credentials = credentials.AioDeferredRefreshableCredentials(  # noqa: SLF001 - has no setter
             refresh_using=fetcher.fetch_credentials, method="assume-role"
         )
@@ -132,6 +132,7 @@ class AwsConnections:
                 retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
                 max_pool_connections=self.settings.calls_at_once,
                 tcp_keepalive=True,
+                parameter_validation=False,
             )
         }
         if self.settings.endpoint_url:
@@ -141,19 +142,3 @@ class AwsConnections:
 
 async def _close(client: Any) -> None:
     await client.__aexit__(None, None, None)
-
-
-def _make_session(account: AwsAccount, loader: Any) -> tuple[Any, Any]:
-    """Import botocore, read files and models. For a thread: all of it blocks."""
-    aioboto3 = importlib.import_module("aioboto3")
-    session = aioboto3.Session(profile_name=account.profile or None)
-    inner = session._session  # noqa: SLF001 - aioboto3 shows its botocore session nowhere else
-    if loader is None:
-        loader = inner.get_component("data_loader")
-        for service in SERVICES:
-            for kind in ("service-2", "endpoint-rule-set-1", "paginators-1"):
-                loader.load_service_model(service, kind)
-        loader.load_data_with_path("endpoints")
-    else:
-        inner.register_component("data_loader", loader)
-    return session, loader

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import alert_mutations
+import delivery_mutations
 
 ROOT = Path(__file__).parent.parent
 LUA, SCHEDULING = "src/infrastructure/runs/lua", "src/infrastructure/scheduling/lua"
@@ -228,7 +229,11 @@ PROTOCOL = (
     ),
 )
 
-MUTATIONS = (*PROTOCOL, *(Mutation(*one, alert_mutations.SUITES) for one in alert_mutations.MUTATIONS))
+MUTATIONS = (
+    *PROTOCOL,
+    *(Mutation(*one, alert_mutations.SUITES) for one in alert_mutations.MUTATIONS),
+    *(Mutation(*one, delivery_mutations.SUITES) for one in delivery_mutations.MUTATIONS),
+)
 
 
 def apply(mutation: Mutation, root: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import alert_mutations
 import job_mutations
+import delivery_mutations
 
 ROOT = Path(__file__).parent.parent
 LUA, SCHEDULING = "src/infrastructure/runs/lua", "src/infrastructure/scheduling/lua"
@@ -233,6 +234,7 @@ MUTATIONS = (
     *PROTOCOL,
     *(Mutation(*one, alert_mutations.SUITES) for one in alert_mutations.MUTATIONS),
     *(Mutation(*one, job_mutations.SUITES) for one in job_mutations.MUTATIONS),
+    *(Mutation(*one, delivery_mutations.SUITES) for one in delivery_mutations.MUTATIONS),
 )
 
 

@@ -57,7 +57,10 @@ if redis.call('HINCRBY', mon('outbox_waiting'), channel, -size) <= 0 then
 end
 if interval_ms > 0 then
   redis.call('ZADD', mon('outbox_sent'), whole(now), name)
-  redis.call('ZREMRANGEBYSCORE', mon('outbox_sent'), '-inf', whole(now - interval_ms))
+  local old = redis.call('ZRANGEBYSCORE', mon('outbox_sent'), '-inf', whole(now - interval_ms), 'LIMIT', 0, 100)
+  if #old > 0 then
+    redis.call('ZREM', mon('outbox_sent'), unpack(old))
+  end
 end
 local head = redis.call('LINDEX', mon('outbox', name), 0)
 if head then

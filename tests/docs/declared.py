@@ -32,6 +32,7 @@ NOT_RUN = {
     "/opt/roundsman/venv/bin/pip": "the same",
     "systemctl ": "for a server with systemd; tests/docs/test_deploy_guide.py copies a store and starts on the copy",
     "cp -a /var/lib/roundsman": "the same",
+    "roundsman workers import": "for an account of AWS; tests/distributed/test_program_aws.py imports from a stand-in",
     ". .venv/bin/activate": "the tests are in that environment",
 }
 """How a block, or a line of a shell block, begins -> why nobody runs it."""

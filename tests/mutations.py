@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import alert_mutations
-import job_mutations
 import delivery_mutations
+import job_mutations
 
 ROOT = Path(__file__).parent.parent
 LUA, SCHEDULING = "src/infrastructure/runs/lua", "src/infrastructure/scheduling/lua"

@@ -151,8 +151,12 @@ class NotificationSender:
     async def _watch_abandoned(self) -> None:
         while True:
             await asyncio.sleep(ABANDONED_S)
-            with contextlib.suppress(StoreUnavailable):  # the channels' own tasks tell of it
+            try:
                 await self.give_up_abandoned()
+            except StoreUnavailable as error:
+                log.warning("what waits for channels of others could not be looked at: %s", error)
+            except Exception:
+                log.exception("looking at what waits for channels of others failed; it goes on")
 
     async def _send_due(self, channel: Channel) -> int:
         due = await self._outbox.take(channel.name, AT_ONCE, LEASE_S)

@@ -42,6 +42,7 @@ class WebhookChannel(Channel):
         self._settings = settings
         self._clock = clock
         self._key = key_of(settings.secret.get_secret_value())
+        self._opening = asyncio.Lock()
         self._client: httpx2.AsyncClient | None = None
         self._quiet = _Quiet(settings.url.get_secret_value())
         headers = [value.get_secret_value() for value in settings.headers.values()]
@@ -53,18 +54,11 @@ class WebhookChannel(Channel):
             self._tls()
 
     async def open(self) -> None:
-        """Make the HTTP client."""
-        if self._client is None:
-            import httpx2
-
-            logging.getLogger("httpx2").addFilter(self._quiet)
-            self._client = httpx2.AsyncClient(
-                verify=self._tls() if self._settings.ca_file else True,
-                timeout=self._settings.timeout_s,
-                limits=httpx2.Limits(max_connections=AT_ONCE, max_keepalive_connections=2, keepalive_expiry=30),
-                headers={"User-Agent": f"roundsman/{version('roundsman')}", "Accept-Encoding": "identity"},
-                follow_redirects=False,
-            )
+        """Make the HTTP client, in a thread: certificates are read from files."""
+        async with self._opening:
+            if self._client is None:
+                self._client = await asyncio.to_thread(self._make_client)
+                logging.getLogger("httpx2").addFilter(self._quiet)
 
     async def send(self, message: Message) -> Answer:
         """Post one message; raises ``NotDelivered``."""
@@ -91,6 +85,17 @@ class WebhookChannel(Channel):
         if client is not None:
             await client.aclose()
             logging.getLogger("httpx2").removeFilter(self._quiet)
+
+    def _make_client(self) -> "httpx2.AsyncClient":
+        import httpx2
+
+        return httpx2.AsyncClient(
+            verify=self._tls() if self._settings.ca_file else True,
+            timeout=self._settings.timeout_s,
+            limits=httpx2.Limits(max_connections=AT_ONCE, max_keepalive_connections=2, keepalive_expiry=30),
+            headers={"User-Agent": f"roundsman/{version('roundsman')}", "Accept-Encoding": "identity"},
+            follow_redirects=False,
+        )
 
     def _headers(self, message: Message, body: bytes) -> dict[str, str]:
         """Return the headers; the time is that of this try, so that a receiver may refuse what is old."""

@@ -12,7 +12,7 @@ from application.monitoring.phases import EPOCH, is_aligned
 from application.monitoring.views import BulkStart, MonitoringRequest, Selection
 from domain.errors import StoreUnavailable
 from domain.monitoring.errors import InvalidMonitoring
-from domain.monitoring.worker import Worker
+from domain.monitoring.worker import Worker, WorkerPatch
 from domain.scheduling.errors import ScheduleBusy
 from integration.monitoring_kit import Monitor, Site
 from support import wait_until
@@ -175,6 +175,22 @@ async def test_workers_of_a_batch_are_in_phase_and_batches_are_not(monitor: Moni
     assert by_cron.monitoring.cron
     info = await monitor.scheduler.get_task_info("worker-metrics-w0")
     assert info.descriptor.policy.start is None  # type: ignore[union-attr]
+
+
+async def test_who_moves_to_another_batch_moves_to_its_phase(monitor: Monitor, site: Site) -> None:
+    site.provider.batch_of = lambda worker: worker.region  # type: ignore[method-assign]
+    for number, region in enumerate(("north", "south")):
+        await monitor.add(f"w{number}", region=region)
+        await monitor.monitoring.start(f"w{number}", MonitoringRequest(interval_s=3600))
+    there = await monitor.monitoring.get("w1")
+    moved = await monitor.registry.change("w0", WorkerPatch(region="south"))
+    assert moved.monitoring is not None
+    assert moved.monitoring.next_run_time == there.next_run_time
+    told = await site.topics("schedule")
+    await monitor.registry.change("w0", WorkerPatch(name="other"))
+    await monitor.add("w2", region="north")
+    await monitor.registry.change("w2", WorkerPatch(region="south"))
+    assert await site.topics("schedule") == told, "nothing to move, or nothing that is watched"
 
 
 async def test_a_start_that_somebody_chose_stays(monitor: Monitor, site: Site) -> None:

@@ -86,6 +86,7 @@ class WorkerRegistry:
             worker = await self._workers.change(worker_id, step, note)
         except ValidationError as error:
             raise InvalidWorker(why=describe(error)) from None
+        await self._monitoring.follow(worker)
         (view,) = await self._views([worker])
         return view
 

@@ -95,6 +95,14 @@ class WorkerMonitoringScheduler:
             answers += await self._start_some(ids[first : first + TOGETHER], wanted)
         return answers
 
+    async def follow(self, worker: Worker) -> None:
+        """Put the monitoring of a worker that was changed into the phase of its batch, if there is one of either."""
+        stored = await self._schedules.find(job_id(worker.id))
+        if isinstance(stored, Stored):
+            wanted = self._wishes.descriptor(worker, MonitoringRequest(), stored.definition)
+            if wanted.policy.start != stored.definition.policy.start:
+                await self._bus.schedule_task(wanted)
+
     async def select(self, selection: Selection) -> list[str]:
         """Return the ids of the workers that a selection means, in their order."""
         if selection.worker_ids is not None:

@@ -67,7 +67,7 @@ def sample_columns(now: datetime) -> list[Column]:
 
 
 def describe_monitoring(monitoring: object) -> str | None:
-    """Return ``every 5 seconds``, or ``every 5 minutes, UTC, paused`` or ``backing off``; None when it is not watched."""
+    """Return ``every 5 seconds``, or ``every 5 minutes, UTC, paused`` (or ``backing off``); None when nobody looks."""
     if not isinstance(monitoring, Mapping):
         return None
     standing = monitoring.get("status")

@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from application.monitoring.alert_book import AlertStep, Committed
 from application.monitoring.views import MonitoringRequest
+from application.runs.asking import Note
 from domain.monitoring.errors import CollectionFailed
 from domain.monitoring.rule import AlertRule, Escalation
 from domain.monitoring.sample import CheckStatus
@@ -217,3 +219,23 @@ async def test_without_its_rule_a_region_that_was_down_is_taken_back(site: Site)
     assert await monitor.watch.check_providers() == []
     assert await told(monitor, site) == ["firing down scripted~", "resolved down scripted~"]
     assert (await monitor.book.read("w1")).down == frozenset()
+
+
+async def test_one_worker_that_others_always_change_first_keeps_no_other_waiting(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monitor = await fleet(site, [SILENT, CPU_RULE], "w1", "w2")
+    for worker_id in ("w1", "w2"):
+        await see(monitor, 60, 0.95, worker_id)
+    await be_quiet(monitor, "w1", "w2")
+    await monitor.container.alert_rules().put("any", {"metric": "load_1m", "fire": 5})
+    commit = monitor.book.commit
+
+    async def stale_for_one(step: AlertStep, note: Note | None = None) -> Committed:
+        return "stale" if step.before.worker_id == "w1" else await commit(step, note)
+
+    monkeypatch.setattr(monitor.book, "commit", stale_for_one)
+    assert sorted(await monitor.watch.check_silence()) == ["w1", "w2"]
+    assert await monitor.watch.check_due() == 1, "w2 was looked at when it was found silent"
+    assert {record.worker_id for record in await monitor.book.open() if record.rule_id == "silent"} == {"w2"}
+    assert "worker 'w1' were changed by others" in caplog.text

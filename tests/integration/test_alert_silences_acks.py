@@ -197,7 +197,7 @@ async def test_silences_are_listed_ended_twice_and_forgotten(site: Site, monkeyp
     assert await silences.purge() == 0
     later(monitor, monkeypatch, 8 * 86_400)
     assert await monitor.container.silences().purge() == 0, "made before the clock moved: it keeps its own"
-    fresh = type(silences)(monitor.container.policy_book(), monitor.workers.now)
+    fresh = type(silences)(monitor.container.policies(), monitor.container.policy_book(), monitor.workers.now)
     assert await fresh.purge() == 2
     assert await fresh.list(include_expired=True) == []
 

@@ -123,6 +123,7 @@ class Evaluation:
             moment
             for rule in self._rules.values()
             if (state := self._states.get(rule.id)) is not None
+            and not state.is_at_rest
             and (moment := next_look(state, rule, self._outlook(rule))) is not None
         ]
         return min(moments, default=None)

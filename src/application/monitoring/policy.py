@@ -63,6 +63,10 @@ class PolicyBook(Protocol):
     """Rules and silences in the store. Every method raises ``StoreUnavailable`` when it does not answer."""
 
     @abstractmethod
+    async def version(self) -> str:
+        """Return the version alone."""
+
+    @abstractmethod
     async def load(self) -> StoredPolicy:
         """Return all of it."""
 
@@ -130,12 +134,16 @@ class Policies:
             return await self.load()
         return self._known
 
+    async def current(self) -> Policy:
+        """Return the policy as it is now."""
+        return await self.at(await self._book.version())
+
     async def load(self) -> Policy:
         """Read the policy now."""
         stored = await self._book.load()
         own = {rule.id for rule in self.settings_rules}
         hidden = sorted(own & stored.rules.keys())
-        if hidden:
+        if hidden and (self._known is None or self._known.version != stored.version):
             log.warning("the settings have rules %s: those of the store with these ids do not count", ", ".join(hidden))
         made = [one.rule for rule_id, one in sorted(stored.rules.items()) if rule_id not in own]
         silences = tuple(silence for _, silence in sorted(stored.silences.items()))

@@ -7,7 +7,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict
 
 from application.monitoring.alert_rules import Clock
-from application.monitoring.policy import MAX_SILENCES, Change, PolicyBook
+from application.monitoring.policy import MAX_SILENCES, Change, Policies, PolicyBook
 from application.runs.asking import asking
 from application.scheduling.deeds import Deed, WriteDown, unwritten
 from domain.monitoring.errors import InvalidSilence, SilenceNotFound
@@ -42,7 +42,8 @@ class SilenceView(BaseModel):
 class Silences:
     """Make, list and end silences; all raise ``StoreUnavailable``. They hold on all instances with the next look."""
 
-    def __init__(self, book: PolicyBook, now: Clock, write_down: WriteDown = unwritten) -> None:
+    def __init__(self, policies: Policies, book: PolicyBook, now: Clock, write_down: WriteDown = unwritten) -> None:
+        self._policies = policies
         self._book = book
         self._now = now
         self._write_down = write_down
@@ -93,8 +94,10 @@ class Silences:
     async def purge(self) -> int:
         """Forget the silences that ended days ago; return how many."""
         now = await self._now()
-        old = [one.id for one in (await self._book.load()).silences.values() if one.ends_at < now - KEPT]
-        await self._book.forget_silences(old)
+        old = [one.id for one in (await self._policies.current()).silences if one.ends_at < now - KEPT]
+        if old:
+            await self._book.forget_silences(old)
+            await self._policies.load()
         return len(old)
 
     async def _change(self, before: Silence | None, text: str, after: Silence, topic: str, by: str | None) -> bool:

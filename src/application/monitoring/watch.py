@@ -9,6 +9,7 @@ from application.monitoring.looks import Looks, group_of
 from application.monitoring.policy import Policies
 from application.monitoring.rhythm import Rhythms
 from application.monitoring.stores import Samples, Silence, Workers
+from domain.monitoring.errors import AlertsChangedMeanwhile
 from domain.monitoring.observation import Tick
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class AlertWatch:
 
     async def check_silence(self) -> list[str]:
         """Tick the workers that were not heard of, for no-data rules; return those that are monitored and silent."""
-        policy = await self._policies.load()
+        policy = await self._policies.current()
         shortest = min((rule.silent_min_s for rule in policy.rules if rule.is_no_data), default=None)
         if shortest is None:
             return []
@@ -81,7 +82,10 @@ class AlertWatch:
         """
         due = await self._book.due(await self._workers.now(), DUE_AT_ONCE)
         for worker_id in due:
-            await self._engine.look_again(worker_id)
+            try:
+                await self._engine.look_again(worker_id)
+            except AlertsChangedMeanwhile as error:
+                log.warning("%s", error)  # it stays due, and others are not kept waiting
         return len(due)
 
     async def close_the_abandoned(self) -> int:
@@ -118,7 +122,11 @@ class AlertWatch:
             return False
         quiet_since = max(silence.quiet_since[worker_id], silence.watching_since)
         tick = Tick(silence.now, quiet_since, rhythm.interval_s)
-        evaluation = await self._engine.observe(worker, lambda _: tick)
+        try:
+            evaluation = await self._engine.observe(worker, lambda _: tick)
+        except AlertsChangedMeanwhile as error:
+            log.warning("%s", error)  # the next check ticks it again, and others are not kept waiting
+            return True
         if evaluation.is_silence_told:
             self._quiet[worker_id] = silence.now + TICKED_AGAIN_AFTER
         return True

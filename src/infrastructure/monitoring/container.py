@@ -122,7 +122,7 @@ class MonitoringContainer(containers.DeclarativeContainer):
     alert_engine = providers.Singleton(AlertEngine, workers, samples, book, rhythms, policies, looks)
     alert_watch = providers.Singleton(AlertWatch, alert_engine, workers, samples, book, rhythms, policies, looks)
     alert_rules = providers.Singleton(AlertRules, policies, policy_book, workers.provided.now, write_down)
-    silences = providers.Singleton(Silences, policy_book, workers.provided.now, write_down)
+    silences = providers.Singleton(Silences, policies, policy_book, workers.provided.now, write_down)
     alert_acks = providers.Singleton(AlertAcks, book, alert_engine, write_down)
 
     channels = providers.Singleton(channels, alert_settings)

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -28,6 +28,12 @@ class RedisPolicyBook(PolicyBook):
     def __init__(self, scripts: MonitoringScripts) -> None:
         self._scripts = scripts
         self._redis = scripts.store.command
+        self._told: set[str] = set()
+
+    async def version(self) -> str:
+        """Return the version."""
+        with store_errors():
+            return cast(str | None, await self._redis.get(self._scripts.key("policy"))) or "0"
 
     async def load(self) -> StoredPolicy:
         """Return everything, as it was at one moment."""
@@ -39,7 +45,7 @@ class RedisPolicyBook(PolicyBook):
             version, rules, silences = await pipe.execute()
         texts = {f"rule:{name}": text for name, text in rules.items()}
         texts |= {f"silence:{name}": text for name, text in silences.items()}
-        return StoredPolicy(version or "0", _read(StoredRule, rules), _read(Silence, silences), texts)
+        return StoredPolicy(version or "0", self._read(StoredRule, rules), self._read(Silence, silences), texts)
 
     async def change_rule(self, change: Change, note: Note | None) -> bool:
         """Change one rule."""
@@ -68,14 +74,17 @@ class RedisPolicyBook(PolicyBook):
         args: list[str | int] = [kind, change.id, change.before, after, change.topic, event, change.most]
         return int(await self._scripts.run("change_policy", args, note))
 
+    def _read(self, model: type[M], found: dict[str, str]) -> dict[str, M]:
+        read = {}
+        for name, text in found.items():
+            try:
+                read[name] = model.model_validate_json(text)
+            except ValidationError as error:
+                self._tell(model.__name__, name, text, describe(error))
+        return read
 
-def _read(model: type[M], found: dict[str, str]) -> dict[str, M]:
-    read = {}
-    for name, text in found.items():
-        try:
-            read[name] = model.model_validate_json(text)
-        except ValidationError as error:
-            log.error(  # noqa: TRY400 - the reason is told, its traceback says nothing more
-                "%s %s in the store cannot be read and does not count: %s", model.__name__, name, describe(error)
-            )
-    return read
+    def _tell(self, kind: str, name: str, text: str, why: str) -> None:
+        """Log what cannot be read, once as long as it stays so."""
+        if text not in self._told:
+            self._told.add(text)
+            log.error("%s %s in the store cannot be read and does not count: %s", kind, name, why)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from domain.monitoring.sample import METRICS, CheckStatus, Metrics, MetricSample, StatusChecks
+from domain.monitoring.sample import CHECKS, METRICS, CheckStatus, Metrics, MetricSample, StatusChecks
 from domain.monitoring.worker import Worker, WorkerStatus
 
 NO_CHECKS = StatusChecks(system=CheckStatus.NOT_APPLICABLE, instance=CheckStatus.NOT_APPLICABLE)
@@ -30,7 +30,7 @@ def sample_of(
     given = Metrics.model_validate(dict(metrics))
     known = dict(missing or {})
     unseen = [name for name in METRICS if getattr(given, name) is None]
-    unseen += [f"status_checks.{name}" for name in ("system", "instance") if getattr(status_checks, name) is None]
+    unseen += [f"status_checks.{name}" for name in CHECKS if getattr(status_checks, name) is None]
     unseen += ["region"] if worker.region is None else []
     return MetricSample(
         worker_id=worker.id,

@@ -15,8 +15,8 @@ MUTATIONS = (
     (
         "runs of others do not count against a limit",
         f"{LUA}/claim.lua",
-        "RULES ~= '' and all or {}",
-        "lanes and {} or {}",
+        "for _, lane in ipairs(all) do\n",
+        "for _, lane in ipairs({}) do\n",
     ),
     (
         "tokens of a rate are not used up",

@@ -57,7 +57,8 @@ class JobHands:
         return NewJob(spec=spec, data='{"customer":1}', ahead_ms=ahead, **more)
 
     async def enqueue(self, *jobs: NewJob, most_waiting: dict[str, int] | None = None) -> list[Accepted]:
-        return await self.jobs.enqueue(jobs, most_waiting or {}, None)
+        answers = await self.jobs.enqueue(jobs, most_waiting or {}, None)
+        return [answer for answer in answers if isinstance(answer, Accepted)]
 
     async def put(self, number: int, **facts: Any) -> list[str]:
         """Enqueue so many like jobs; return their ids."""

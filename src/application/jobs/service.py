@@ -15,7 +15,7 @@ from application.scheduling.compiled import effective_retry
 from application.scheduling.deeds import Deed, WriteDown, unwritten
 from application.scheduling.moments import at, milliseconds
 from application.scheduling.tracing import UNTRACED, SchedulingTrace
-from domain.errors import RoundsmanError
+from domain.errors import RoundsmanError, StoreUnavailable
 from domain.jobs.errors import (
     IdempotencyConflict,
     InvalidJob,
@@ -152,7 +152,9 @@ class JobService:
         note = self._write_down(Deed("job.retried", target, of_job=True))
         return await self._store.rerun(job_ids, "queued again by a person", note)
 
-    async def _enqueue(self, new: Sequence[NewJob], requests: Sequence[JobRequest]) -> Sequence[Accepted]:
+    async def _enqueue(
+        self, new: Sequence[NewJob], requests: Sequence[JobRequest]
+    ) -> Sequence[Accepted | StoreUnavailable]:
         if not new:
             return []
         names = {job.spec.queue for job in new if job.spec.queue is not None}
@@ -168,7 +170,11 @@ class JobService:
         tasks = sorted({job.spec.name for job in new})
         return self._write_down(Deed("job.submitted", f"{len(new)} jobs", facts={"tasks": tasks[:20]}, of_job=True))
 
-    def _answer(self, request: JobRequest, job: NewJob, accepted: Accepted) -> Submitted | RoundsmanError:
+    def _answer(
+        self, request: JobRequest, job: NewJob, accepted: Accepted | StoreUnavailable
+    ) -> Submitted | RoundsmanError:
+        if isinstance(accepted, StoreUnavailable):
+            return accepted
         match accepted.verdict:
             case "created" | "same":
                 return Submitted(_accepted(job.spec, accepted), accepted.verdict == "created")

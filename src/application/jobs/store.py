@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from application.runs.asking import Note
+from domain.errors import StoreUnavailable
 from domain.runs.run import RunRecord, RunSpec, RunStatus
 
 Verdict = Literal["created", "same", "conflict", "taken", "full"]
@@ -87,10 +88,13 @@ class JobStore(Protocol):
         """Return the store's time, ms."""
         ...
 
-    async def enqueue(self, jobs: Sequence[NewJob], most_waiting: dict[str, int], note: Note | None) -> list[Accepted]:
+    async def enqueue(
+        self, jobs: Sequence[NewJob], most_waiting: dict[str, int], note: Note | None
+    ) -> list[Accepted | StoreUnavailable]:
         """Accept jobs, each whole or not at all, and answer for each in the order asked.
 
-        ``most_waiting`` is by queue. ``note`` is written down once, if any was created.
+        For what the store gave no answer about it is ``StoreUnavailable``: that may have been accepted.
+        ``most_waiting`` is by queue. ``note`` is written down once.
         """
         ...
 

@@ -1,5 +1,6 @@
 """Jobs in Redis: accepting them, many a call, and reading them newest first."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from typing import Any, cast
 
 from application.jobs.store import Accepted, JobFilter, NewJob, RunPage, Verdict
 from application.runs.asking import Note
+from domain.errors import StoreUnavailable
 from domain.jobs.errors import InvalidJobQuery
 from domain.runs.run import TERMINAL, RunRecord, RunStatus, lane_of
 from infrastructure.redis.connection import RedisStore, store_errors
@@ -17,6 +19,7 @@ from infrastructure.runs.store import RedisRunStore
 
 TOGETHER = 250
 """Jobs a call: the store serves nobody else meanwhile."""
+PARTS_UNDER_WAY = 2
 READ_AT_ONCE = 500
 READ_AT_MOST = 5_000
 """How many jobs one page looks at, at most: a rare one is found over several pages."""
@@ -48,18 +51,28 @@ class RedisJobs:
         """Return the store's time, ms."""
         return await self._store.now()
 
-    async def enqueue(self, jobs: Sequence[NewJob], most_waiting: dict[str, int], note: Note | None) -> list[Accepted]:
-        """Accept jobs, in parts; each part is one step."""
-        accepted: list[Accepted] = []
-        for start in range(0, len(jobs), TOGETHER):
-            part = jobs[start : start + TOGETHER]
-            args: list[Any] = [json.dumps(most_waiting), self._key_kept_ms, "1" if len(jobs) > 1 else ""]
-            for job in part:
-                args += _arguments(job)
-            with store_errors():
-                reply = await self._store.acknowledged(self._enqueue, *call_of(self._store, self._instance, args, note))
-            accepted += [_accepted(*one) for one in reply]
-        return accepted
+    async def enqueue(
+        self, jobs: Sequence[NewJob], most_waiting: dict[str, int], note: Note | None
+    ) -> list[Accepted | StoreUnavailable]:
+        """Accept jobs, in parts; each part is one step, and the next is made ready while the store takes it."""
+        parts = [jobs[start : start + TOGETHER] for start in range(0, len(jobs), TOGETHER)]
+        head = [json.dumps(most_waiting), self._key_kept_ms]
+        under_way = asyncio.Semaphore(PARTS_UNDER_WAY)
+
+        async def enqueue(part: Sequence[NewJob], note: Note | None) -> list[Accepted | StoreUnavailable]:
+            async with under_way:
+                args: list[Any] = [*head]
+                for job in part:
+                    args += _arguments(job)
+                call = call_of(self._store, self._instance, args, note)
+                try:
+                    with store_errors():
+                        return [_accepted(*one) for one in await self._store.acknowledged(self._enqueue, *call)]
+                except StoreUnavailable as error:
+                    return [error] * len(part)
+
+        made = await asyncio.gather(*(enqueue(part, None if i else note) for i, part in enumerate(parts)))
+        return [one for part in made for one in part]
 
     async def rerun(self, job_ids: Sequence[str], why: str, note: Note | None) -> dict[str, str]:
         """Queue jobs again."""

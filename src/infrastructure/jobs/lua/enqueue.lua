@@ -1,11 +1,11 @@
 -- enqueue: accept jobs, each whole or not at all.
--- ARGV: instance, JSON { queue = how many of it may wait }, how long an idempotency key is kept (ms), what the note tells ('' =
---   nothing), then for each job: id, lane, tag, payload, notes (JSON or ''), due_ms ('' = now), expires_ms ('' = never),
---   idempotency key ('' = none), digest of what was asked for
+-- ARGV: instance, JSON { queue = how many of it may wait }, how long an idempotency key is kept (ms), then for each job:
+--   id, lane, tag, payload, notes (JSON or ''), due_ms ('' = now), expires_ms ('' = never), idempotency key ('' = none),
+--   digest of what was asked for
 -- Reply: for each { 'created' | 'same' | 'conflict' | 'taken' | 'full', id of the job, its status, queued at (ms) }
 -- 'same': its key, and what it asks for, were seen before: the job of then. 'conflict': the key was, for something else.
 local most, key_ttl = cjson.decode(ARGV[2]), ARGV[3]
-local FIELDS, FIRST = 9, 5
+local FIELDS, FIRST = 9, 4
 
 local waiting, schedules = {}, nil
 local function count_waiting(queue)
@@ -73,6 +73,6 @@ for at = FIRST, #ARGV, FIELDS do
   if one[1] == 'created' then created = created + 1 end
   reply[#reply + 1] = one
 end
-if created > 0 then record(nil, ARGV[4] ~= '' and cjson.encode({ created = created }) or nil) end
+if created > 0 then record() end
 if now_ready then redis.call('PUBLISH', PREFIX .. 'wake', 'ready') elseif later then redis.call('PUBLISH', PREFIX .. 'wake', 'due') end
 return reply

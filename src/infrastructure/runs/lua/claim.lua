@@ -11,11 +11,14 @@ local claimed, left, taken_over = {}, 0, 0
 
 local rules = RULES ~= '' and cjson.decode(RULES) or { queues = {}, jobs = {} }
 local all, lanes = lanes_known(6)
-local executing = {}
-for _, lane in ipairs(RULES ~= '' and all or {}) do
-  local n = redis.call('ZCARD', LEASES[lane.name])
-  executing[lane.job] = (executing[lane.job] or 0) + n
-  executing[lane.queue] = (executing[lane.queue] or 0) + n
+
+-- How many runs of a queue or a job execute, on whichever instance.
+local function executing(name)
+  local n = 0
+  for _, lane in ipairs(all) do
+    if lane.queue == name or lane.job == name then n = n + redis.call('ZCARD', LEASES[lane.name]) end
+  end
+  return n
 end
 
 local later = PREFIX .. 'later'
@@ -97,7 +100,7 @@ local function tokens_of(name, rule)
 end
 
 local function make_room(name, rule)
-  local room = rule.limit and rule.limit - (executing[name] or 0)
+  local room = rule.limit and rule.limit - executing(name)
   local tokens = rule.rate and tokens_of(name, rule)
   rooms[name] = room and tokens and math.min(room, tokens) or room or tokens or nil
 end
@@ -140,13 +143,12 @@ local function first_lane(queue)
 end
 
 -- Stride scheduling (Waldspurger 1995): each queue has a clock that goes on by 1 / weight with each of its runs, and the
--- one that is behind is next. A queue that had nothing to do does not get the time back.
+-- one that is behind is next. A queue that had nothing to do does not get the time back. Nobody counts while one is alone.
 local clocks, floor, used = {}, 0, {}
-if RULES ~= '' then
-  floor = tonumber(redis.call('HGET', KEY.shares, '.') or 0)
-  for queue in pairs(queues) do clocks[queue] = math.max(tonumber(redis.call('HGET', KEY.shares, queue) or 0), floor) end
-else
-  for queue in pairs(queues) do clocks[queue] = 0 end
+local is_shared = next(queues) and next(queues, (next(queues)))
+if is_shared then floor = tonumber(redis.call('HGET', KEY.shares, '.') or 0) end
+for queue in pairs(queues) do
+  clocks[queue] = is_shared and math.max(tonumber(redis.call('HGET', KEY.shares, queue) or 0), floor) or 0
 end
 
 local function next_lane()
@@ -188,7 +190,7 @@ while free > 0 do
   end
 end
 
-if RULES ~= '' and next(used) then
+if is_shared and next(used) then
   gather('HSET', KEY.shares, '.', string.format('%.6f', floor))
   for queue in pairs(used) do gather('HSET', KEY.shares, queue, string.format('%.6f', clocks[queue])) end
 end

@@ -239,3 +239,14 @@ async def test_one_worker_that_others_always_change_first_keeps_no_other_waiting
     assert await monitor.watch.check_due() == 1, "w2 was looked at when it was found silent"
     assert {record.worker_id for record in await monitor.book.open() if record.rule_id == "silent"} == {"w2"}
     assert "worker 'w1' were changed by others" in caplog.text
+
+
+async def test_who_was_not_looked_at_for_an_hour_keeps_no_region_up(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = await fleet(site, [DOWN], "w1", "w2", "w3")
+    await see(monitor, 60, 0.1, "w3")
+    await fail(monitor, "w1", "w2")
+    assert await monitor.watch.check_providers() == []
+    monkeypatch.setattr("infrastructure.monitoring.looks.COUNTS_MS", -1_000)
+    assert await monitor.watch.check_providers() == ["scripted~"]

@@ -130,6 +130,15 @@ async def test_an_escalation_joins_channels_and_the_resolve_reaches_all(store: R
     ]
 
 
+async def test_an_alert_stays_in_the_lane_that_it_began_in(store: RedisStore) -> None:
+    """Else what follows could overtake it: lanes have no order between them."""
+    post = Post(store, grouping=Grouping(("severity",)))
+    await post.put(notification(), notification("escalated", severity="critical"))
+    await post.put(notification("repeat", severity="critical"), notification("resolved", severity="critical"))
+    (taken,) = await post.take()
+    assert (taken.lane, told(taken)) == ("warning", ["firing w1", "escalated w1", "repeat w1", "resolved w1"])
+
+
 async def test_what_no_channel_takes_waits_nowhere(store: RedisStore) -> None:
     post = Post(store, {"pager": Route(("critical",))})
     await post.put(notification(), notification("resolved"))

@@ -32,8 +32,8 @@ class Sending:
 
     @property
     def oldest(self) -> datetime:
-        """When the first of it happened."""
-        return min(one.at for one in self.notifications)
+        """When the first of it happened, or might go out: a silence may have held it back for days."""
+        return min(max(one.at, one.not_before or one.at) for one in self.notifications)
 
 
 @dataclass(frozen=True)

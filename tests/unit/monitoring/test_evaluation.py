@@ -7,6 +7,7 @@ from hypothesis import given, settings
 
 from application.monitoring.alert_book import WorkerAlerts
 from application.monitoring.evaluation import Evaluation, Subject, group_of
+from application.monitoring.outbox import Sending
 from application.monitoring.policy import Policy
 from domain.monitoring.alert import AlertState
 from domain.monitoring.notification import Notification, Told
@@ -204,3 +205,11 @@ def test_a_tick_looks_at_time_for_every_rule() -> None:
     assert evaluation.step().look_at == at(0) + timedelta(seconds=60)
     worker.see(Tick(at(61), at(0), INTERVAL_S))
     assert worker.kinds == ["firing cpu", "repeat cpu"]
+
+
+def test_what_a_silence_held_back_for_days_is_not_too_old_when_it_may_go_out() -> None:
+    worker = Worker(cpu_rule())
+    worker.see(reading(0, 0.95))
+    held = worker.told[0].model_copy(update={"not_before": at(200_000)})
+    assert Sending("log", "x", "1", 1, (held,)).oldest == at(200_000)
+    assert Sending("log", "x", "1", 1, (held, worker.told[0])).oldest == at(0)

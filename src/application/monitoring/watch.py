@@ -57,7 +57,12 @@ class AlertWatch:
         found = await self._looks.reach(await self._workers.now())
         wrong = []
         for group, reach in sorted(found.items()):
-            if await self._engine.step_group(group, reach):
+            try:
+                is_wrong = await self._engine.step_group(group, reach)
+            except AlertsChangedMeanwhile as error:
+                log.warning("%s", error)  # the next check steps it again
+                is_wrong = True
+            if is_wrong:
                 wrong.append(group)
             elif not reach.failing:
                 await self._looks.settle(group)

@@ -98,6 +98,22 @@ EXAMPLES: dict[str, Any] = {
     "WorkerPatch": {"name": "Build machine 7 (new)", "labels": {"team": None, "room": "2.14"}},
     "WorkerView": WORKER_VIEW,
     "WorkerPage": {"items": [WORKER_VIEW], "next_cursor": "build-7"},
+    "ImportResult": {
+        "items": [
+            {
+                "id": "aws-default-eu-west-1-i-0abc12345678",
+                "name": "web-1",
+                "region": "eu-west-1",
+                "instance_id": "i-0abc12345678",
+                "outcome": "created",
+                "monitoring": "created",
+                "problem": None,
+            }
+        ],
+        "created": 1,
+        "updated": 0,
+        "unchanged": 0,
+    },
     "Monitoring": MONITORING,
     "MonitoringPage": {"items": [MONITORING], "next_cursor": "build-7"},
     "FleetView": {

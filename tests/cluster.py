@@ -6,8 +6,12 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any
 
+from application.jobs.service import JobService
 from application.runs.registry import JobRegistry
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
+from domain.jobs.queue import Queues
+from infrastructure.jobs.rules import rules_of
+from infrastructure.jobs.store import RedisJobs
 from infrastructure.redis.connection import RedisStore
 from infrastructure.runs.announcer import Announcer
 from infrastructure.runs.injection import ContainerInjector
@@ -39,9 +43,11 @@ class Instance:
         announces: bool = False,
         confirm_on_disk: bool = False,
         takeover_limit: int = 5,
+        queues: Queues | None = None,
     ) -> None:
         retention = Retention()
         registry = JobRegistry(jobs)
+        queues = queues or Queues()
         self.id = instance_id
         self.ledger = ledger
         self.store = RedisStore(url, namespace, confirm_on_disk=confirm_on_disk)
@@ -56,7 +62,9 @@ class Instance:
             retention=retention,
             concurrency=concurrency,
             grace_s=grace_s,
+            rules=rules_of(queues, registry),
         )
+        self.jobs = JobService(registry, RedisJobs(self.store, self.runs, instance_id, retention), self.runs, queues)
         engine = self.engine if executes else None
         self.scheduler = BackgroundTaskScheduler(
             registry, self.schedules, self.runs, engine=engine, actor=lambda: instance_id

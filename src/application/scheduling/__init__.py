@@ -19,6 +19,7 @@ from domain.runs.job import (
     backgroundjob,
     injected,
 )
+from domain.runs.limits import JobLimits
 from domain.runs.retry import RetryPolicy
 from domain.scheduling.descriptor import RecurrentTaskDescriptor, ScheduledTaskDescriptor, TaskDescriptor
 from domain.scheduling.policy import SchedulePolicy
@@ -51,6 +52,7 @@ __all__ = [
     "Inject",
     "Injected",
     "JobContext",
+    "JobLimits",
     "JobTerminationException",
     "PermanentError",
     "RecurrentBackgroundJob",

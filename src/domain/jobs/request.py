@@ -1,16 +1,30 @@
 """What somebody says to submit a job."""
 
 import hashlib
+import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from domain.jobs.queue import Priority, QueueName
 from domain.scheduling.policy import YEAR_S, UtcDatetime
 
-Person = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Key = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")]
 """Visible ASCII without spaces, as a header carries it."""
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it has characters that cannot be printed, such as line breaks")
+    return text
+
+
+Correlation = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
+"""What travels with a job, as events carry it."""
+Person = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_printable)
+]
+Duration = Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False, strict=True)]
 
 
 class JobRequest(BaseModel):
@@ -23,18 +37,29 @@ class JobRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task: Annotated[str, Field(min_length=1, max_length=200)]
-    params: dict[str, Any] = Field(default_factory=dict)
-    queue: QueueName | None = None
-    priority: Priority = 0
-    scheduled_at: UtcDatetime | None = None
-    expires_in_s: Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)] | None = None
-    max_retries: Annotated[int, Field(ge=0, le=1000, strict=True)] | None = None
-    timeout_s: Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)] | None = None
-    correlation_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    user_id: Person | None = None
-    team_id: Person | None = None
-    idempotency_key: Key | None = None
+    task: Annotated[str, Field(min_length=1, max_length=200, description="The name of the job's class.")]
+    params: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Its data fields; 262144 bytes of JSON at most. Send a reference to what is larger.",
+    )
+    queue: QueueName | None = Field(default=None, description="One of those in the settings; the default one without.")
+    priority: Priority = Field(default=0, description="Within the queue; a step is worth a time of waiting.")
+    scheduled_at: UtcDatetime | None = Field(default=None, description="Not before this time; now without.")
+    expires_in_s: Duration | None = Field(
+        default=None, description="Seconds after it was due; whoever nobody started by then ends as `expired`."
+    )
+    max_retries: Annotated[int, Field(ge=0, le=1000, strict=True)] | None = Field(
+        default=None, description="Tries after a failure; as the job's class says without."
+    )
+    timeout_s: Duration | None = Field(default=None, description="Seconds that one attempt may take.")
+    correlation_id: Correlation | None = Field(
+        default=None, description="Travels to the run, its logs and its events; of the request's own trace without."
+    )
+    user_id: Person | None = Field(default=None, description="For whom it is, in your words.")
+    team_id: Person | None = Field(default=None, description="For which team or customer it is, in your words.")
+    idempotency_key: Key | None = Field(
+        default=None, description="The same key with the same request is the same job. It belongs to team and user."
+    )
 
     @property
     def scoped_key(self) -> str:
@@ -47,5 +72,5 @@ class JobRequest(BaseModel):
     @property
     def digest(self) -> str:
         """Return what tells this request from another one: the same for the same wish, whatever else its trace is."""
-        wish = self.model_dump_json(exclude={"idempotency_key", "correlation_id"}, exclude_defaults=True)
-        return hashlib.blake2b(wish.encode(), digest_size=16).hexdigest()
+        wish = self.model_dump(mode="json", exclude={"idempotency_key", "correlation_id"}, exclude_defaults=True)
+        return hashlib.blake2b(json.dumps(wish, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -68,6 +68,13 @@ class Post:
     def desk(self, channels: Channels) -> ChannelDesk:
         return ChannelDesk(channels, self.outbox, self.history, unwritten, "i1")
 
+    async def rested(self, channel: str = "log") -> None:
+        """Let all waits, leases and rests of a channel be over."""
+        redis, due = self.store.command, self.scripts.key("outbox_due", channel)
+        for lane in await redis.zrange(due, 0, -1):
+            await redis.zadd(due, {lane: 0})
+        await redis.hdel(self.scripts.key("circuit", channel), "until")
+
     async def messages(self) -> int:
         """Return how many notifications wait, on all channels."""
         return sum(one.messages for one in (await self.outbox.backlogs()).values())

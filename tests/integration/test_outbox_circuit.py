@@ -93,18 +93,17 @@ async def test_then_one_message_tries_it_and_closes_it(store: RedisStore) -> Non
 
 
 async def test_a_try_that_fails_doubles_the_rest_up_to_a_limit(store: RedisStore) -> None:
-    post = Post(store, failures=1, rest_s=0.01, longest_rest_s=3_600.0)
+    post = Post(store, failures=1, rest_s=1_000.0, longest_rest_s=5_000.0)
     await post.put(notification())
     rests = []
     for _ in range(4):
+        await post.rested()
         await fail(post)
         found = await circuit(post)
         assert found.until is not None
-        rests.append(found.until.timestamp() * 1000 - await store.now())
-    assert [10 * 2**number - 10 < rest <= 10 * 2**number for number, rest in enumerate(rests)] == [True] * 4
-    capped = Post(store, failures=1, rest_s=1_000.0, longest_rest_s=0.01)
-    await fail(capped)
-    assert await wait_until(post.take, "a rest that was capped")
+        rests.append(found.until.timestamp() - await store.now() / 1000)
+    expected = [1_000, 2_000, 4_000, 5_000]
+    assert [wanted - 300 < rest <= wanted for rest, wanted in zip(rests, expected, strict=True)] == [True] * 4
 
 
 async def test_who_died_while_trying_is_followed_by_another(store: RedisStore) -> None:

@@ -63,14 +63,14 @@ class Play:
         elif name == "take":
             self.hands[which] += await self.post.take(lanes=2)
         elif name == "lapse":
-            await self._lapse()
+            await self.post.rested()
         elif self.hands[which]:
             await self._end(name, self.hands[which].pop(0))
 
     async def drain(self) -> None:
         """Let all that waits arrive."""
         while await self.post.messages():
-            await self._lapse()
+            await self.post.rested()
             for sending in await self.post.take():
                 await self._end("arrive", sending)
 
@@ -99,13 +99,6 @@ class Play:
             self.lost_hold += not await self.post.sent(sending)
         elif name == "arrive and die":
             self.lost_hold += 1
-
-    async def _lapse(self) -> None:
-        """Let all leases, waits and rests be over."""
-        redis, key = self.post.store.command, self.post.scripts.key
-        for lane in await redis.zrange(key("outbox_due", "log"), 0, -1):
-            await redis.zadd(key("outbox_due", "log"), {lane: 0})
-        await redis.hdel(key("circuit", "log"), "until")
 
 
 async def play(post: Post, moves: list[tuple[str, int]]) -> None:

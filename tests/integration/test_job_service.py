@@ -15,6 +15,7 @@ from domain.jobs.errors import (
     InvalidJob,
     InvalidJobQuery,
     JobIsOver,
+    JobNoLongerKept,
     JobNotFound,
     JobNotRetryable,
     NoResultYet,
@@ -182,6 +183,52 @@ async def test_the_same_key_later_tells_how_the_job_of_then_stands(worker: Insta
     await ended(worker, job.id)
     again = await worker.jobs.submit(asked(idempotency_key="k"))
     assert (again.is_new, again.job.id, again.job.status) == (False, job.id, "succeeded")
+
+
+async def test_asking_again_after_its_time_is_no_mistake(api: Instance) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=30)
+    first = await api.jobs.submit(asked(idempotency_key="k", scheduled_at=soon))
+    late = asked(idempotency_key="k2", scheduled_at=datetime.now(UTC) - timedelta(hours=1))
+    with pytest.raises(TimeInThePast):
+        await api.jobs.submit(late)
+    await api.store.command.set(api.store.key("idem", late.scoped_key), f"{late.digest} {first.job.id}")
+    again = await api.jobs.submit(late)
+    assert (again.is_new, again.job.id) == (False, first.job.id)
+
+
+async def test_a_key_whose_job_is_no_longer_kept_makes_no_second_one(api: Instance) -> None:
+    job = (await api.jobs.submit(asked(idempotency_key="k"))).job
+    await api.jobs.cancel(job.id)
+    await api.store.command.hdel(api.store.key("runs"), job.id)  # type: ignore[misc]  # typed for both clients
+    with pytest.raises(JobNoLongerKept, match=f"'{job.id}', which the idempotency key 'k' made, is over"):
+        await api.jobs.submit(asked(idempotency_key="k"))
+
+
+async def test_all_that_failed_are_queued_again_by_a_filter(worker: Instance) -> None:
+    ids = [
+        (
+            await worker.jobs.submit(asked(params={"customer": n, "says": "break"}, queue="pro", team_id=f"t{n % 2}"))
+        ).job.id
+        for n in range(4)
+    ]
+    for job_id in ids:
+        await ended(worker, job_id)
+    done = await worker.jobs.retry_matching(JobFilter(status=RunStatus.FAILED, team_id="t0"))
+    assert (done.retried, done.more) == (2, False)
+    for job_id in (ids[0], ids[2]):
+        await wait_until(lambda job_id=job_id: _attempts(worker, job_id, 2), "the second attempt")  # type: ignore[misc]
+    assert [(await worker.jobs.get(job_id)).attempt for job_id in ids] == [2, 1, 2, 1]
+    done = await worker.jobs.retry_matching(JobFilter(status=RunStatus.FAILED), limit=3)
+    assert (done.retried, done.more) == (3, True)
+    assert (await worker.jobs.retry_matching(JobFilter(status=RunStatus.EXPIRED))).retried == 0
+    with pytest.raises(InvalidJob, match="failed, cancelled or expired"):
+        await worker.jobs.retry_matching(JobFilter())
+
+
+async def test_what_a_job_was_given_is_kept_with_it(api: Instance) -> None:
+    job = (await api.jobs.submit(asked())).job
+    assert await api.jobs.params(job.id) == {"customer": 1, "region": "eu", "says": None}
+    assert await api.jobs.params("nobody") is None
 
 
 async def test_many_are_answered_one_by_one_in_their_order(api: Instance) -> None:

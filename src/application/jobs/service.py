@@ -1,25 +1,23 @@
 """The job service: submit a job, follow it, cancel it, run it again."""
 
-import base64
-import json
-import math
-import secrets
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from application.jobs.acceptance import Acceptance
+from application.jobs.showing import accepted_job, job_of
 from application.jobs.store import Accepted, JobFilter, JobStore, NewJob
 from application.runs.registry import JobRegistry
 from application.runs.store import RunStore
-from application.scheduling.compiled import effective_retry
 from application.scheduling.deeds import Deed, WriteDown, unwritten
-from application.scheduling.moments import at, milliseconds
 from application.scheduling.tracing import UNTRACED, SchedulingTrace
 from domain.errors import RoundsmanError, StoreUnavailable
 from domain.jobs.errors import (
     IdempotencyConflict,
     InvalidJob,
     JobIsOver,
+    JobNoLongerKept,
     JobNotFound,
     JobNotRetryable,
     NoResultYet,
@@ -28,15 +26,18 @@ from domain.jobs.errors import (
 from domain.jobs.job import Job
 from domain.jobs.queue import Queues
 from domain.jobs.request import JobRequest
-from domain.runs.job import JobDefinition
-from domain.runs.limits import JobLimits
-from domain.runs.run import TERMINAL, RunReason, RunRecord, RunSpec, RunStatus
+from domain.runs.run import TERMINAL, RunReason, RunRecord, RunStatus
 from domain.scheduling.errors import TimeInThePast
 
-PAST_TOLERANCE_S = 60.0
 MOST_AT_ONCE = 10_000
+TOGETHER = 250
+"""Jobs that are checked in one go: the event loop serves nobody else meanwhile."""
 RETRY_AFTER_S = (1, 300)
 """Shortest and longest wait that is asked of somebody who found a queue full."""
+UNKNOWN_PACE_RETRY_AFTER_S = 10
+"""The same where nothing of the queue has ended lately, so that nobody knows."""
+DRAINED = 100
+"""Somebody who found a queue full comes again when one in so many that wait will have gone."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,24 @@ class Submitted:
     is_new: bool
 
 
+Answer = Submitted | RoundsmanError
+"""What becomes of one request of many."""
+
+
 @dataclass(frozen=True)
 class JobPage:
     """Some jobs; ``next_cursor`` asks for what follows, None at the end."""
 
     items: list[Job]
     next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """What a retry of many did: how many were queued again, and whether more are meant than were looked at."""
+
+    retried: int
+    more: bool
 
 
 class JobService:
@@ -69,47 +82,44 @@ class JobService:
         write_down: WriteDown = unwritten,
         trace: SchedulingTrace = UNTRACED,
     ) -> None:
-        self._registry = registry
         self._store = store
         self._runs = runs
         self.queues = queues or Queues()
-        self._default_timeout_s = default_timeout_s
+        self._acceptance = Acceptance(registry, self.queues, default_timeout_s, trace)
         self._write_down = write_down
         self._trace = trace
 
     async def submit(self, request: JobRequest) -> Submitted:
         """Accept a job, in one atomic step, or raise what is wrong with it.
 
-        The same idempotency key with the same request again is the same job. Raises ``UnknownJob``, ``InvalidData``,
-        ``UnknownQueue``, ``TimeInThePast``, ``IdempotencyConflict``, ``QueueFull``.
+        The same idempotency key with the same request again is the same job, as it stands now. Raises ``UnknownJob``,
+        ``InvalidData``, ``UnknownQueue``, ``TimeInThePast``, ``IdempotencyConflict``, ``JobNoLongerKept``,
+        ``QueueFull``.
         """
-        with self._trace.scheduling("submit", request.task, request.correlation_id or ""):
-            (answer,) = await self.submit_many([request])
+        with self._trace.scheduling("submit", request.task, ""):
+            (answer,) = await self._submit([request])
         if isinstance(answer, RoundsmanError):
             raise answer
-        return answer
+        return answer if answer.is_new else Submitted(await self.get(answer.job.id), is_new=False)
 
-    async def submit_many(self, requests: Sequence[JobRequest]) -> list[Submitted | RoundsmanError]:
-        """Accept many jobs, each by itself; answer for each in the order asked, with what is wrong with it."""
+    async def submit_many(self, requests: Sequence[JobRequest]) -> Sequence[Answer]:
+        """Accept many jobs, each by itself; answer for each in the order asked, with what is wrong with it.
+
+        What the store gave no answer about is answered with ``StoreUnavailable``: it may have been accepted, and asking
+        again with its idempotency key is safe.
+        """
         if len(requests) > MOST_AT_ONCE:
             raise InvalidJob(why=f"{len(requests)} jobs in one call; send at most {MOST_AT_ONCE}")
-        now = await self._store.now()
-        made: list[NewJob | RoundsmanError] = []
-        for request in requests:
-            try:
-                made.append(self._job(request, now))
-            except RoundsmanError as error:
-                made.append(error)
-        new = [job for job in made if isinstance(job, NewJob)]
-        answers = iter(await self._enqueue(new, requests))
-        return [
-            job if isinstance(job, RoundsmanError) else self._answer(request, job, next(answers))
-            for request, job in zip(requests, made, strict=True)
-        ]
+        with self._trace.scheduling("submit", "", ""):
+            return await self._submit(requests)
 
     async def get(self, job_id: str) -> Job:
         """Return a job; raises ``JobNotFound``."""
-        return _job(await self._found(job_id))
+        return job_of(await self._found(job_id))
+
+    async def params(self, job_id: str) -> dict[str, Any] | None:
+        """Return the data that a job was given; None for one that is no longer kept."""
+        return await self._store.params(job_id)
 
     async def result(self, job_id: str) -> Any:
         """Return what a job returned; raises ``NoResultYet`` unless it succeeded, ``JobNotFound``."""
@@ -121,7 +131,7 @@ class JobService:
     async def list(self, wanted: JobFilter, limit: int = 50, cursor: str = "") -> JobPage:
         """Return jobs, newest first: those that are not over before those that are."""
         page = await self._store.page(wanted, limit, cursor)
-        return JobPage([_job(run) for run in page.items], page.next_cursor)
+        return JobPage([job_of(run) for run in page.items], page.next_cursor)
 
     async def cancel(self, job_id: str, why: str = "cancelled by a person") -> Job:
         """End a job that is not over, one that executes too; raises ``JobIsOver`` and ``JobNotFound``.
@@ -152,141 +162,84 @@ class JobService:
         note = self._write_down(Deed("job.retried", target, of_job=True))
         return await self._store.rerun(job_ids, "queued again by a person", note)
 
-    async def _enqueue(
-        self, new: Sequence[NewJob], requests: Sequence[JobRequest]
-    ) -> Sequence[Accepted | StoreUnavailable]:
-        if not new:
-            return []
-        names = {job.spec.queue for job in new if job.spec.queue is not None}
-        return await self._store.enqueue(new, self.queues.most_waiting(names), self._note(new, requests))
+    async def retry_matching(self, wanted: JobFilter, limit: int = 1_000) -> Requeued:
+        """Queue again what matches and is over without success, the newest first, ``limit`` at most."""
+        if wanted.status not in TERMINAL or wanted.status is RunStatus.SUCCEEDED:
+            raise InvalidJob(why="what can be queued again has the status failed, cancelled or expired")
+        ids: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None and len(ids) < limit:
+            page = await self._store.page(wanted, min(limit - len(ids), TOGETHER), cursor)
+            ids += [run.run_id for run in page.items]
+            cursor = page.next_cursor
+        had = await self.retry_many(ids) if ids else {}
+        return Requeued(sum(status == wanted.status for status in had.values()), cursor is not None)
 
-    def _note(self, new: Sequence[NewJob], requests: Sequence[JobRequest]) -> Any:
+    async def _submit(self, requests: Sequence[JobRequest]) -> Sequence[Answer]:
+        now = await self._store.now()
+        made: list[NewJob | RoundsmanError] = []
+        for request in requests:
+            made.append(await self._made(request, now))
+            if len(made) % TOGETHER == 0:
+                await asyncio.sleep(0)
+        new = [(request, job) for request, job in zip(requests, made, strict=True) if isinstance(job, NewJob)]
+        accepted = iter(await self._enqueue(new) if new else ())
+        return [
+            job if isinstance(job, RoundsmanError) else await self._answer(request, job, next(accepted))
+            for request, job in zip(requests, made, strict=True)
+        ]
+
+    async def _made(self, request: JobRequest, now_ms: int) -> NewJob | RoundsmanError:
+        try:
+            return self._acceptance.job(request, now_ms)
+        except TimeInThePast as error:
+            if request.idempotency_key and await self._store.knows(request.scoped_key):
+                return replace(self._acceptance.job(request, now_ms, is_known=True), due_ms=None)
+            return error
+        except RoundsmanError as error:
+            return error
+
+    async def _enqueue(self, new: Sequence[tuple[JobRequest, NewJob]]) -> Sequence[Accepted | StoreUnavailable]:
+        jobs = [job for _, job in new]
+        names = {job.spec.queue for job in jobs if job.spec.queue is not None}
+        return await self._store.enqueue(jobs, self.queues.most_waiting(names), self._note(new))
+
+    def _note(self, new: Sequence[tuple[JobRequest, NewJob]]) -> Any:
         if len(new) == 1:
-            spec = new[0].spec
-            after = next(one for one in requests if one.task == spec.name).model_dump(
-                mode="json", exclude_defaults=True
-            )
-            return self._write_down(Deed("job.submitted", spec.job_id, after=after, of_job=True))
-        tasks = sorted({job.spec.name for job in new})
+            request, job = new[0]
+            after = request.model_dump(mode="json", exclude_defaults=True)
+            return self._write_down(Deed("job.submitted", job.spec.job_id, after=after, of_job=True))
+        tasks = sorted({job.spec.name for _, job in new})
         return self._write_down(Deed("job.submitted", f"{len(new)} jobs", facts={"tasks": tasks[:20]}, of_job=True))
 
-    def _answer(
-        self, request: JobRequest, job: NewJob, accepted: Accepted | StoreUnavailable
-    ) -> Submitted | RoundsmanError:
+    async def _answer(self, request: JobRequest, job: NewJob, accepted: Accepted | StoreUnavailable) -> Answer:
         if isinstance(accepted, StoreUnavailable):
             return accepted
         match accepted.verdict:
-            case "created" | "same":
-                return Submitted(_accepted(job.spec, accepted), accepted.verdict == "created")
+            case "created":
+                return Submitted(accepted_job(job.spec, accepted), is_new=True)
+            case "same" if not accepted.status:
+                return JobNoLongerKept(key=request.idempotency_key, id=accepted.id)
+            case "same":
+                return Submitted(accepted_job(job.spec, accepted), is_new=False)
             case "conflict":
                 return IdempotencyConflict(key=request.idempotency_key, id=accepted.id)
             case "full":
-                return QueueFull(queue=job.spec.queue, waiting=accepted.waiting, retry_after_s=RETRY_AFTER_S[0])
+                after = await self._retry_after(str(job.spec.queue), accepted.waiting)
+                return QueueFull(queue=job.spec.queue, waiting=accepted.waiting, retry_after_s=after)
             case _:
                 return InvalidJob(why=f"its id '{accepted.id}' is in use")
 
-    def _job(self, request: JobRequest, now_ms: int) -> NewJob:
-        definition = self._registry.expect(request.task, "scheduled")
-        data = definition.dump(request.params)
-        queue = self.queues.named(request.queue)
-        job_id, now = _new_id(now_ms), at(now_ms)
-        due = request.scheduled_at
-        if due is not None and (late_s := (now - due).total_seconds()) > PAST_TOLERANCE_S:
-            raise TimeInThePast(id=job_id, when=due.isoformat(), late_s=round(late_s))
-        due_ms = None if due is None else milliseconds(due)
-        expires_ms = None
-        if request.expires_in_s is not None:
-            expires_ms = max(due_ms or now_ms, now_ms) + math.ceil(request.expires_in_s * 1000)
-        limits = definition.limits
-        return NewJob(
-            spec=self._spec(request, definition, job_id, queue, due or now),
-            data=data,
-            due_ms=due_ms,
-            expires_ms=expires_ms,
-            ahead_ms=self.queues.ahead_ms(request.priority),
-            limit_key=_limit_key(definition, limits, data),
-            at_once=limits.at_once if limits else 1,
-            key=request.scoped_key,
-            digest=request.digest if request.idempotency_key else "",
-        )
-
-    def _spec(self, request: JobRequest, definition: JobDefinition, job_id: str, queue: str, due: Any) -> RunSpec:
-        return RunSpec(
-            run_id=job_id,
-            job_id=job_id,
-            name=request.task,
-            reason=RunReason.ONE_SHOT,
-            fire_time=due,
-            scheduled_at=request.scheduled_at,
-            version=definition.version,
-            timeout_s=request.timeout_s or definition.timeout_s or self._default_timeout_s,
-            retry=effective_retry(definition.retry, request.max_retries),
-            correlation_id=request.correlation_id,
-            traceparent=self._trace.traceparent(),
-            queue=queue,
-            priority=request.priority or None,
-            user_id=request.user_id,
-            team_id=request.team_id,
-        )
+    async def _retry_after(self, queue: str, waiting: int) -> int:
+        """Return when somebody who found a queue full may come again (s): by how fast it drained lately."""
+        pace = await self._store.pace_of(queue)
+        if not pace:
+            return UNKNOWN_PACE_RETRY_AFTER_S
+        shortest, longest = RETRY_AFTER_S
+        return round(min(max(waiting / DRAINED / pace, shortest), longest))
 
     async def _found(self, job_id: str) -> RunRecord:
         run = await self._runs.get(job_id)
         if run is None or run.reason is not RunReason.ONE_SHOT:
             raise JobNotFound(id=job_id)
         return run
-
-
-def _new_id(now_ms: int) -> str:
-    """Return an id that sorts by time: 48 bits of milliseconds and 80 of chance, in base 32 (RFC 4648, section 7)."""
-    return base64.b32hexencode(now_ms.to_bytes(6, "big") + secrets.token_bytes(10)).decode()[:26].lower()
-
-
-def _limit_key(definition: JobDefinition, limits: JobLimits | None, data: str) -> str:
-    """Return what tells apart the runs of a job of which only some may execute at once; '' when all may."""
-    if limits is None or not limits.key_fields:
-        return ""
-    values = json.loads(data)
-    return f"{definition.name}:{json.dumps([values.get(field) for field in limits.key_fields], separators=(',', ':'))}"
-
-
-def _accepted(spec: RunSpec, accepted: Accepted) -> Job:
-    """Return a job as it stands right after it was accepted."""
-    return Job(
-        id=accepted.id,
-        task=spec.name,
-        status=RunStatus(accepted.status or RunStatus.QUEUED),
-        queue=spec.queue,
-        priority=spec.priority or 0,
-        created_at=accepted.queued_at or spec.fire_time,
-        scheduled_at=spec.scheduled_at,
-        user_id=spec.user_id,
-        team_id=spec.team_id,
-        correlation_id=spec.correlation_id,
-    )
-
-
-def _job(run: RunRecord) -> Job:
-    return Job(
-        id=run.job_id,
-        task=run.name,
-        priority=run.priority or 0,
-        created_at=run.queued_at or run.fire_time,
-        instance_id=run.instance,
-        **run.model_dump(
-            include={
-                *(
-                    "status",
-                    "queue",
-                    "scheduled_at",
-                    "started_at",
-                    "ended_at",
-                    "attempt",
-                    "progress",
-                    "message",
-                    "error",
-                ),
-                *("result", "parked", "user_id", "team_id", "correlation_id"),
-            }
-        ),
-        attempts=tuple(run.attempts),
-    )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from application.runs.asking import Note
 from domain.errors import StoreUnavailable
@@ -98,6 +98,14 @@ class JobStore(Protocol):
         """
         ...
 
+    async def knows(self, key: str) -> bool:
+        """Tell whether an idempotency key, with whose it is, is remembered."""
+        ...
+
+    async def params(self, job_id: str) -> dict[str, Any] | None:
+        """Return the data of a job; None when it is not kept."""
+        ...
+
     async def rerun(self, job_ids: Sequence[str], why: str, note: Note | None) -> dict[str, str]:
         """Queue jobs again that are over without success; return the status each had, '' for one that is not there."""
         ...
@@ -107,5 +115,5 @@ class JobStore(Protocol):
         ...
 
     async def pace_of(self, queue: str) -> float | None:
-        """Return how many jobs of a queue started a second lately; None when that is not known."""
+        """Return how many jobs of a queue ended a second lately; None when that is not known."""
         ...

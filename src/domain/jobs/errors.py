@@ -27,6 +27,14 @@ class IdempotencyConflict(RoundsmanError):
     status = 409
 
 
+class JobNoLongerKept(RoundsmanError):
+    """The job '{id}', which the idempotency key '{key}' made, is over, and no longer kept.
+
+    It was accepted then, and is not made again. Use a new key for a new job."""
+
+    status = 410
+
+
 class JobNotFound(RoundsmanError):
     """There is no job '{id}'.
 
@@ -73,3 +81,19 @@ class InvalidJobQuery(RoundsmanError):
     Ask without a cursor to begin from the start."""
 
     status = 422
+
+
+class HistoryUnavailable(RoundsmanError):
+    """The history of jobs cannot be asked: {why}.
+
+    Jobs run on, and what is over waits for it; health says when it is back. Ask again then."""
+
+    status = 503
+
+
+class HistoryIsOff(RoundsmanError):
+    """There are no statistics: no history of jobs is kept.
+
+    Set history.enabled to true."""
+
+    status = 404

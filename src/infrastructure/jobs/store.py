@@ -74,6 +74,18 @@ class RedisJobs:
         made = await asyncio.gather(*(enqueue(part, None if i else note) for i, part in enumerate(parts)))
         return [one for part in made for one in part]
 
+    async def knows(self, key: str) -> bool:
+        """Tell whether an idempotency key is remembered."""
+        with store_errors():
+            return bool(await self._redis.exists(self._store.key("idem", key)))
+
+    async def params(self, job_id: str) -> dict[str, Any] | None:
+        """Return the data of a job."""
+        with store_errors():
+            payload = await cast(Awaitable[str | None], self._redis.hget(self._store.key("payloads"), job_id))
+        data = None if payload is None else json.loads(payload.partition("\n")[2])
+        return data if isinstance(data, dict) else None
+
     async def rerun(self, job_ids: Sequence[str], why: str, note: Note | None) -> dict[str, str]:
         """Queue jobs again."""
         had: dict[str, str] = {}

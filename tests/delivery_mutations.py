@@ -49,7 +49,12 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
         "if is_mine or how == 'sent' then\n  note",
         "if true then\n  note",
     ),
-    ("a success closes no circuit", f"{LUA}/settle_outbox.lua", "how == 'sent' or how == 'refused' then", "false then"),
+    (
+        "a success closes no circuit",
+        f"{LUA}/settle_outbox.lua",
+        "how == 'sent' or how == 'refused' or how == 'split' then",
+        "false then",
+    ),
     ("the rest of a circuit does not double", f"{LUA}/settle_outbox.lua", "2 ^ math.min(failures - limit, 30)", "1"),
     ("the rest of a circuit grows for ever", f"{LUA}/settle_outbox.lua", "math.min(longest_ms, first_ms", "(first_ms"),
     (
@@ -64,7 +69,12 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
         "mon('outbox', name), size, -1)",
         "mon('outbox', name), size + 1, -1)",
     ),
-    ("done leaves the tries", f"{LUA}/settle_outbox.lua", "redis.call('HDEL', mon('outbox_tries'), name)\n", ""),
+    (
+        "done leaves the tries",
+        f"{LUA}/settle_outbox.lua",
+        "size, -1)\nredis.call('HDEL', mon('outbox_tries'), name)\n",
+        "",
+    ),
     ("done leaves the size", f"{LUA}/settle_outbox.lua", "redis.call('HDEL', mon('outbox_sizes'), name)\n", ""),
     (
         "a lane that went out is forgotten at once",
@@ -102,7 +112,7 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
         "routes are kept for ever",
         f"{LUA}/commit_alerts.lua",
         "    redis.call('HDEL', mon('outbox_routes'), alert)\n",
-        "",
+        "size, -1)\n",
     ),
     (
         "a key is that of the first alert",

@@ -111,7 +111,9 @@ async def test_a_message_goes_out_once_and_leaves_nothing(monitor: Monitor, site
     assert await waiting(outbox(monitor)) == 0
     await put(monitor, message("resolved"))
     assert await monitor.sender.send_due() == 1
-    left = {key.rpartition(":")[2] async for key in site.redis.command.scan_iter(match="*:mon:outbox*")}
+    left = {
+        key.rpartition(":")[2] async for key in site.redis.command.scan_iter(match=f"{site.redis.prefix}:mon:outbox*")
+    }
     assert left <= {"outbox_token"}
 
 

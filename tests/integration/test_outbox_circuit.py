@@ -154,6 +154,42 @@ async def test_a_message_that_is_refused_says_that_the_receiver_is_there(store: 
     assert (await circuit(post)).given_up == ""
 
 
+async def test_what_is_refused_as_a_whole_goes_in_parts_until_the_odd_one_stands_alone(store: RedisStore) -> None:
+    post = Post(store, {"hook": Route()}, Grouping(()))
+    channels = Channels([Picky("hook", odd="w3")])
+    await post.put(*(notification(worker_id=f"w{number}") for number in range(8)))
+    sender = post.sender(channels)
+    while await post.messages():
+        await sender.send_due()
+    picky = channels.get("hook")
+    assert isinstance(picky, Picky)
+    assert picky.got == [f"w{number}" for number in range(8) if number != 3]
+    outcomes = [one.outcome for one in await post.deliveries()]
+    assert outcomes.count("given_up") == 1
+    assert outcomes.count("split") >= 3
+    (lost,) = await post.deliveries(outcome="given_up")
+    assert [alert.worker_id for alert in lost.alerts] == ["w3"]
+    assert sender.counters.given_up == {"hook": 1}
+
+
+class Picky(Channel):
+    """A channel that refuses what is about one worker."""
+
+    type = "test"
+
+    def __init__(self, name: str, odd: str) -> None:
+        self.name = name
+        self._odd = odd
+        self.got: list[str] = []
+
+    async def send(self, message: Message) -> Answer:
+        workers = [one.worker_id for one in message.notifications]
+        if self._odd in workers:
+            raise NotDelivered("it answered 422", "refused", status=422)
+        self.got += workers
+        return Answer(200)
+
+
 class Down(Channel):
     """A channel that answers nobody."""
 

@@ -11,8 +11,9 @@ from application.monitoring.channel import Answer
 from domain.monitoring.message import Message, make_message
 from domain.monitoring.notification import Notification
 
-How = Literal["sent", "again", "refused", "expired"]
-"""How a try ended: it arrived; it is tried again; the receiver will never take it; it was tried for too long."""
+How = Literal["sent", "again", "split", "refused", "expired"]
+"""How a try ended: it arrived; it is tried again; half of it is tried alone; the receiver will never take it; it was
+tried for too long."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import random
 from datetime import timedelta
 
 from application.monitoring.channel import NotDelivered
-from application.monitoring.outbox import Ending, Sending
+from application.monitoring.outbox import Ending, How, Sending
 
 FIRST_DELAY_S = 1.0
 SHORTEST_DELAY_S = 0.05
@@ -21,7 +21,9 @@ GIVE_UP_AFTER = timedelta(hours=24)
 def decide(failure: NotDelivered, sending: Sending, age: timedelta, give_up_after: timedelta = GIVE_UP_AFTER) -> Ending:
     """Return what follows a failed try of a message whose first alert is ``age`` old."""
     if failure.verdict == "refused":
-        return Ending("refused", failure.why, answer=failure.answer)
+        # One that is odd, or all being too much, must not take the others along.
+        how: How = "split" if len(sending.notifications) > 1 else "refused"
+        return Ending(how, failure.why, answer=failure.answer)
     is_misconfigured = failure.verdict == "misconfigured"
     patience = min(give_up_after, MISCONFIGURED_FOR) if is_misconfigured else give_up_after
     hold_s = min(failure.retry_after_s or 0.0, LONGEST_HOLD_S)

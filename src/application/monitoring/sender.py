@@ -184,6 +184,8 @@ class NotificationSender:
             self.counters.count(self.counters.failed, name)
         if ending.how == "again":
             log.warning("%s did not go out on channel %s, again in %.0f s: %s", about, name, ending.delay_s, ending.why)
+        elif ending.how == "split":
+            log.warning("%s was refused on channel %s and goes in two parts: %s", about, name, ending.why)
         elif ending.how != "sent":
             self.counters.count(self.counters.given_up, name)
             log.error("%s is given up on channel %s after %d tries: %s", about, name, tries, ending.why)

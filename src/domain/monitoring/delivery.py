@@ -11,7 +11,7 @@ from domain.monitoring.notification import Notification
 MOST_ALERTS = 50
 """Alerts that a delivery names; ``alerts_total`` counts all."""
 
-Outcome = Literal["sent", "retrying", "given_up"]
+Outcome = Literal["sent", "retrying", "split", "given_up"]
 
 
 class DeliveredAlert(BaseModel):

@@ -61,7 +61,7 @@ def deliveries(
     channel: Annotated[str | None, typer.Option(metavar="NAME", help="Only those to this channel.")] = None,
     alert_id: Annotated[str | None, typer.Option("--alert", metavar="ID", help="Only those about this alert.")] = None,
     outcome: Annotated[
-        str | None, typer.Option(metavar="OUTCOME", help="Only those that are sent, retrying or given_up.")
+        str | None, typer.Option(metavar="OUTCOME", help="Only those that are sent, retrying, split or given_up.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most N deliveries.")] = PAGE_WITHOUT_LIMIT,
     as_json: AsJson = False,

@@ -14,6 +14,7 @@ from infrastructure.redis.connection import store_errors
 OUTCOMES: dict[How, Outcome] = {
     "sent": "sent",
     "again": "retrying",
+    "split": "split",
     "refused": "given_up",
     "expired": "given_up",
 }

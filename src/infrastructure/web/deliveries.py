@@ -1,13 +1,14 @@
 """Deliveries over HTTP: which messages were sent where, and what became of them."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from application.monitoring.channel_desk import DeliveryQuery
 from domain.monitoring.channel_errors import InvalidDeliveryCursor
+from domain.monitoring.delivery import Outcome
 from infrastructure.web.access import VIEWER
 from infrastructure.web.channels import NAME
 from infrastructure.web.json_models import example
@@ -62,7 +63,9 @@ class DeliveryAnswer(BaseModel):
 
     id: str = Field(description="The key that the receiver sees, in every try.")
     channel: str
-    outcome: Literal["sent", "retrying", "given_up"]
+    outcome: Outcome = Field(
+        description="`split`: the receiver refused it as a whole, and it went again in two parts, which are deliveries."
+    )
     tries: int
     title: str
     alerts: list[AlertOfDelivery] = Field(description="The first 50 of what was in it.")
@@ -98,7 +101,7 @@ async def list_deliveries(
         Query(max_length=400, description="Only those about this alert.", examples=["high-cpu@build-7@1795500000000"]),
     ] = None,
     outcome: Annotated[
-        Literal["sent", "retrying", "given_up"] | None,
+        Outcome | None,
         Query(description="Only those of which this became.", examples=["given_up"]),
     ] = None,
     limit: Limit = DEFAULT_LIMIT,

@@ -31,6 +31,11 @@ def test_a_message_that_nobody_takes_is_given_up_at_once() -> None:
     assert after(NotDelivered("too large", "refused")) == Ending("refused", "too large")
 
 
+def test_one_that_is_refused_does_not_take_the_others_along() -> None:
+    many = Sending("hook", "cpu", "1", 1, (notification(), notification(worker_id="w2")))
+    assert decide(NotDelivered("too large", "refused"), many, FRESH).how == "split"
+
+
 def test_a_wrong_address_leaves_the_channel_alone_and_waits_an_hour_for_a_person() -> None:
     ending = after(NotDelivered("404", "misconfigured"))
     assert (ending.how, ending.opens, ending.hold_s) == ("again", True, MISCONFIGURED_HOLD_S)

@@ -1,5 +1,5 @@
--- settle_outbox: end the lease of a lane: its messages are done with ('sent', 'refused', 'expired') or are tried again
--- later ('again'); and note how the channel is, and what became of the message.
+-- settle_outbox: end the lease of a lane: its messages are done with ('sent', 'refused', 'expired'), are tried again later
+-- ('again'), or go again at once, half of them first ('split'); and note how the channel is, and what became of the message.
 -- A channel that failed often enough in a row is left alone for a while, doubling; one that answered is well.
 -- ARGV: source, channel, lane, token, how, delay until the next try (ms), failures in a row that open the circuit,
 --       for how long then at first (ms), and at most, for how long the receiver wants no more (ms), why it failed,
@@ -18,7 +18,7 @@ end
 redis.call('HDEL', mon('outbox_leases'), name)
 
 local due = now + delay_ms
-if how == 'sent' or how == 'refused' then
+if how == 'sent' or how == 'refused' or how == 'split' then
   redis.call('HDEL', circuit, 'failures', 'until', 'opened', 'probing', 'failing_since', 'why')
 else
   local failures = redis.call('HINCRBY', circuit, 'failures', 1)
@@ -37,7 +37,12 @@ else
     redis.call('HSET', circuit, 'until', whole(due))
   end
 end
-if how == 'again' then
+local size = tonumber(redis.call('HGET', mon('outbox_sizes'), name) or '1')
+if how == 'split' then
+  redis.call('HSET', mon('outbox_sizes'), name, math.max(math.floor(size / 2), 1))
+  redis.call('HDEL', mon('outbox_tries'), name)
+end
+if how == 'again' or how == 'split' then
   redis.call('ZADD', mon('outbox_due', channel), whole(due), lane)
   return 1
 end
@@ -48,7 +53,6 @@ else
   redis.call('HSET', circuit, 'given_up_at', whole(now), 'given_up', ARGV[11])
 end
 
-local size = tonumber(redis.call('HGET', mon('outbox_sizes'), name) or '1')
 redis.call('LTRIM', mon('outbox', name), size, -1)
 redis.call('HDEL', mon('outbox_tries'), name)
 redis.call('HDEL', mon('outbox_sizes'), name)

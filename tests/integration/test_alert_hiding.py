@@ -122,17 +122,18 @@ async def test_what_was_told_of_a_value_is_not_repeated_while_its_worker_is_down
 async def test_a_failed_check_hides_no_values(site: Site) -> None:
     check = AlertRule.model_validate({"id": "check", "metric": "status", "checks": ["system"]})
     monitor = await fleet(site, [check, CPU_RULE], "w1")
-    one = await monitor.feed(40, 0.95)
-    impaired = one.model_copy(
-        update={
-            "observed_at": one.observed_at + timedelta(seconds=10),
-            "collected_at": one.collected_at + timedelta(seconds=10),
+    one = await monitor.feed(40, 0.1)
+    for n, cpu in ((10, 0.1), (20, 0.95)):
+        later = {
+            "observed_at": one.observed_at + timedelta(seconds=n),
+            "collected_at": one.collected_at + timedelta(seconds=n),
             "status_checks": one.status_checks.model_copy(update={"system": CheckStatus.IMPAIRED}),
+            "metrics": one.metrics.model_copy(update={"cpu_utilization": cpu}),
         }
-    )
-    assert await monitor.samples.append(impaired) == "stored"
-    await monitor.alerts.catch_up("w1")
-    assert sorted(await told(monitor, site)) == ["firing check w1", "firing cpu w1"]
+        assert await monitor.samples.append(one.model_copy(update=later)) == "stored"
+        await monitor.alerts.catch_up("w1")
+        await told(monitor, site)
+    assert await told(monitor, site) == ["firing check w1", "firing cpu w1"]
     (record,) = [one for one in await monitor.book.open() if one.rule_id == "check"]
     assert record.subject == "check system"
 

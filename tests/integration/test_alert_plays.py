@@ -20,7 +20,7 @@ from unit.monitoring.waveforms import START, sample
 
 played = settings(
     deadline=None,
-    max_examples=12,
+    max_examples=8,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 

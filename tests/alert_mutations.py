@@ -193,7 +193,7 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
     (
         "a failed look that is told late counts",
         f"{LUA}/look_failed.lua",
-        "if ok and tonumber(ok) >= failed_at then",
+        "if ok and tonumber(ok) > failed_at then",
         "if false then",
     ),
 )

@@ -15,7 +15,7 @@ from infrastructure.monitoring.looks import COUNTS_MS
 from integration.monitoring_kit import CPU_RULE, Monitor, Site
 from support import wait_until
 
-REPEATING = CPU_RULE.model_copy(update={"repeat_s": 1.0})
+REPEATING = CPU_RULE.model_copy(update={"repeat_s": 60.0})
 DOWN = AlertRule(id="down", metric="provider_down", severity="critical")
 SILENT = AlertRule(id="silent", metric="no_data")
 AWAY = AlertRule.model_validate({"id": "away", "metric": "status", "statuses": ["unreachable"]})

@@ -6,7 +6,7 @@ if redis.call('HEXISTS', mon('workers'), id) == 0 then
   return 0
 end
 local ok = redis.call('ZSCORE', mon('looks_ok', region), id)
-if ok and tonumber(ok) >= failed_at then
+if ok and tonumber(ok) > failed_at then
   return 0
 end
 redis.call('ZREM', mon('looks_ok', region), id)

@@ -39,13 +39,15 @@ def list_metrics(fleet: Fleet, region: str, form: dict[str, str]) -> str:
     if form.get("RecentlyActive", "PT3H") != "PT3H":
         raise Refusal("InvalidParameterValue", "RecentlyActive must be PT3H")
     name = form.get("MetricName", "")
-    found = [
-        dimensions
-        for one in fleet.regions.get(region, {}).values()
-        for dimensions in _agent_dimensions(one)
-        if ("path" in dimensions) is (name == "disk_used_percent")
-    ]
     first = int(form.get("NextToken", "0"))
+    if not first:  # the pages that follow are of the same list
+        fleet.listed[region, name] = [
+            dimensions
+            for one in fleet.regions.get(region, {}).values()
+            for dimensions in _agent_dimensions(one)
+            if ("path" in dimensions) is (name == "disk_used_percent")
+        ]
+    found = fleet.listed.get((region, name), [])
     last = first + min(METRICS_A_PAGE, fleet.page)
     items = "".join(_metric(form.get("Namespace", ""), name, dimensions) for dimensions in found[first:last])
     token = f"<NextToken>{last}</NextToken>" if last < len(found) else ""

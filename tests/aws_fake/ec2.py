@@ -21,7 +21,10 @@ def describe_instances(fleet: Fleet, region: str, form: dict[str, str]) -> str:
         raise Refusal("InvalidParameterCombination", "The parameter instancesSet cannot be used with maxResults")
     has = fleet.visible(region)
     _refuse_unknown(fleet, ids, has)
-    found = [one for one in has.values() if (not ids or one.id in ids) and _passes(one, _filters(form))]
+    filters = _filters(form)
+    names = ids or filters.get("instance-id")
+    some = has.values() if names is None else [has[name] for name in names if name in has]
+    found = [one for one in some if _passes(one, filters)]
     page, token = _page(fleet, found, form, size)
     items = "".join(_reservation(one) for one in page)
     return f"<reservationSet>{items}</reservationSet>{token}"

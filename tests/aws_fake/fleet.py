@@ -69,6 +69,7 @@ class Fleet:
         """Error code → how often it was answered."""
         self.queries = 0
         """Metrics asked for: what CloudWatch sends a bill for."""
+        self.listed: dict[tuple[str, str], list[dict[str, str]]] = {}
         self.clock_offset_s = 0.0
         self.fixed_now: float | None = None
         self.lag_s = 100.0

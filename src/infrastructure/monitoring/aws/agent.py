@@ -6,15 +6,19 @@ some pages every ten minutes, whatever the number of workers; an instance that i
 next one.
 """
 
+import asyncio
+import contextvars
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
+from application.tasks import end_task
+from domain.errors import StoreUnavailable
 from infrastructure.monitoring.aws.board import RegionBoard
-from infrastructure.monitoring.aws.calls import RegionCalls
+from infrastructure.monitoring.aws.calls import RegionCalls, all_of
 from infrastructure.monitoring.aws.trouble import AwsTrouble
 
 log = logging.getLogger(__name__)
@@ -24,7 +28,9 @@ MEMORY = "mem_used_percent"
 DISK = "disk_used_percent"
 LISTED_S = 600.0
 RETRY_S = 60.0
-"""When a list could not be had, the next try is after this."""
+"""When a list could not be had, the next try is after this; and nobody else begins one while one is being made."""
+WAIT_S = 4.0
+LISTING = "they are being listed"
 UNREAL = frozenset(
     {"autofs", "cgroup", "cgroup2", "devtmpfs", "efivarfs", "iso9660", "overlay", "proc", "squashfs", "sysfs", "tmpfs"}
 )
@@ -47,6 +53,7 @@ class Agents:
 
     def __init__(self, board: RegionBoard, calls: RegionCalls, filesystems: int) -> None:
         """``filesystems`` is how many are read for each worker: each is a metric that is paid for."""
+        self._listing: asyncio.Task[None] | None = None
         self._board = board
         self._calls = calls
         self._filesystems = filesystems
@@ -54,41 +61,49 @@ class Agents:
     async def of(self, ids: Collection[str], now: datetime) -> tuple[dict[str, AgentSeries], str | None]:
         """Return the series of those that have an agent, and why the list could not be had, if so.
 
-        Lists them anew when that was long ago. With a list that is old because a newer one failed, the old one stays.
+        Lists them anew when that was long ago. That takes as long as it takes, and the look waits for some seconds
+        only: until there is a new list, or where none can be had, the old one stays.
         """
         known = await self._board.agents(sorted(ids))
-        why = known.why
         if known.again_at is None or now >= known.again_at:
-            why = await self._list(now)
+            if self._listing is None or self._listing.done():
+                await self._board.note_agents(now + timedelta(seconds=RETRY_S), LISTING)  # for the other processes
+                self._listing = asyncio.get_running_loop().create_task(self._list(now), context=contextvars.Context())
+            await asyncio.wait([self._listing], timeout=WAIT_S)
             known = await self._board.agents(sorted(ids))
         found = {name: AgentSeries.model_validate_json(text) for name, text in known.series.items()}
-        return found, why
+        return found, known.why
 
-    async def _list(self, now: datetime) -> str | None:
+    async def stop(self) -> None:
+        """End a list that is being made."""
+        await end_task(self._listing)
+
+    async def _list(self, now: datetime) -> None:
         try:
-            found = await self._all_series()
+            metrics = (MEMORY, DISK) if self._filesystems else (MEMORY,)
+            found = await all_of(self._series(metric) for metric in metrics)
+            names = {name for series in found for name in series}
+            chosen = {name: self._chosen([series.get(name, []) for series in found]) for name in sorted(names)}
+            await self._board.replace_agents(chosen, now + timedelta(seconds=LISTED_S))
         except AwsTrouble as trouble:
             log.warning("the agents of %s could not be listed: %s", self._calls.region, trouble.why)
             await self._board.note_agents(now + timedelta(seconds=RETRY_S), trouble.why)
-            return trouble.why
-        await self._board.replace_agents(found, now + timedelta(seconds=LISTED_S))
-        return None
+        except StoreUnavailable as error:
+            log.warning("the agents of %s could not be noted: %s", self._calls.region, error)
 
-    async def _all_series(self) -> dict[str, str]:
-        found: dict[str, dict[str, list[Dimensions]]] = {}
-        for metric in (MEMORY, *((DISK,) if self._filesystems else ())):
-            async for page in self._calls.metrics(NAMESPACE, metric):
-                for dimensions in page:
-                    name = dimensions.get("InstanceId")
-                    if name:
-                        found.setdefault(name, {}).setdefault(metric, []).append(dimensions)
-        return {name: self._chosen(series) for name, series in found.items()}
+    async def _series(self, metric: str) -> dict[str, list[Dimensions]]:
+        found: dict[str, list[Dimensions]] = {}
+        async for page in self._calls.metrics(NAMESPACE, metric):
+            for dimensions in page:
+                if name := dimensions.get("InstanceId"):
+                    found.setdefault(name, []).append(dimensions)
+        return found
 
-    def _chosen(self, series: Mapping[str, list[Dimensions]]) -> str:
-        """Return, as JSON, the series to read: of several sets for one thing, the one with the fewest dimensions."""
-        memory = min(series.get(MEMORY, []), key=_size, default=None)
+    def _chosen(self, series: Sequence[list[Dimensions]]) -> str:
+        """Return, as JSON, what to read of memory and disks: of several sets for one thing, that with the fewest."""
+        memory = min(series[0], key=_size, default=None)
         mounts: dict[str, Dimensions] = {}
-        for dimensions in sorted(series.get(DISK, []), key=_size):
+        for dimensions in sorted((one for disks in series[1:] for one in disks), key=_size):
             mount = dimensions.get("path")
             if mount and dimensions.get("fstype") not in UNREAL:
                 mounts.setdefault(mount, dimensions)

@@ -71,6 +71,7 @@ class RegionLoader:
             if task is not None:
                 await end_task(task)
         self._worker = self._round = None
+        await self._look.stop()
         for future in [future for futures in self._waiting.values() for future in futures]:
             future.cancel()
         self._waiting.clear()

@@ -44,6 +44,10 @@ class RegionLook:
             for name in before
         }
 
+    async def stop(self) -> None:
+        """End what goes on between two looks."""
+        await self._agents.stop()
+
     async def _checks(self, ids: Sequence[str]) -> tuple[dict[str, Checks], str]:
         try:
             return await self._calls.checks(ids), "EC2 tells no status of this instance now"

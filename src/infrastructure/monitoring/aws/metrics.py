@@ -85,7 +85,7 @@ class MetricReader:
         by_instance: dict[str, list[tuple[Query, Result]]] = {}
         for query, result in results:
             by_instance.setdefault(query.instance.id, []).append((query, result))
-        without = f"the CloudWatch agents cannot be listed: {why_no_agents}" if why_no_agents else NO_AGENT
+        without = f"the CloudWatch agents are not known: {why_no_agents}" if why_no_agents else NO_AGENT
         return {one.id: self._values(one, by_instance[one.id], without, now) for one in instances}
 
     async def _call(self, queries: Sequence[Query], now: datetime) -> list[tuple[Query, Result]]:

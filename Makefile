@@ -8,6 +8,7 @@
 # make check   format, lint, types, layers, links in the documents
 # make format  put the code into the format that check wants
 # make bench   schedules beside the peers, each in its own environment (make bench ARGS="--only ours --seconds 10")
+# make bench-jobs  the job service beside its peers (make bench-jobs ARGS="--only ours streaq --parts drained")
 # make docs    write the pages of docs/reference that are made from the code
 # make lock    pin the dependencies anew after a change of pyproject.toml; UPGRADE=1 takes newer versions
 
@@ -22,7 +23,7 @@ ifdef PORT
 export ROUNDSMAN_SERVER__PORT := $(PORT)
 endif
 
-.PHONY: setup run test pythons chaos proof mutations check check-format check-lint check-types check-layers check-links format docs lock bench
+.PHONY: setup run test pythons chaos proof mutations check check-format check-lint check-types check-layers check-links format docs lock bench bench-jobs
 
 setup: $(READY)
 	@:
@@ -77,6 +78,9 @@ format: $(READY)
 
 bench: $(READY)
 	@$(VENV)/bin/python -m benchmarks.schedules $(ARGS)
+
+bench-jobs: $(READY)
+	@$(VENV)/bin/python -m benchmarks.jobs $(ARGS)
 
 docs: $(READY)
 	@$(VENV)/bin/python scripts/make_reference.py

@@ -14,13 +14,25 @@ OURS = "roundsman"
 PEER_OF = {"apscheduler_memory": "apscheduler", "apscheduler_redis": "apscheduler", "docket": "docket"}
 """Contestant -> the peer whose environment it needs."""
 CONTESTANTS = (OURS, *PEER_OF)
+JOB_PEER_OF = {
+    "arq": "arq",
+    "saq": "saq",
+    "taskiq": "taskiq",
+    "taskiq_list": "taskiq",
+    "streaq": "streaq",
+    "docket": "docket",
+    "dramatiq": "dramatiq",
+    "celery": "celery",
+}
+"""The same for the benchmark of jobs."""
+JOB_CONTESTANTS = (OURS, *JOB_PEER_OF)
 
 
 def python_of(contestant: str) -> Path:
     """Return the Python that runs a contestant; make its environment first, if it is not there or out of date."""
     if contestant.startswith(OURS):  # also what measures a part of it
         return Path(sys.executable)
-    peer = PEER_OF[contestant]
+    peer = {**PEER_OF, **JOB_PEER_OF}[contestant]
     python = VENVS / peer / "bin" / "python"
     lock = LOCKS / f"{peer}.txt"
     installed = VENVS / peer / "installed.txt"

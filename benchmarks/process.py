@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from benchmarks.contestants.interface import Case
+from benchmarks.contestants.jobs.interface import JobCase
 from benchmarks.peers import ROOT, python_of
 
 LONGEST_S = 300.0
@@ -22,7 +23,9 @@ class ContestantFailed(Exception):
 class ContestantProcess:
     """Start a contestant, speak with it, and end it in any case."""
 
-    def __init__(self, case: Case) -> None:
+    module = "benchmarks.contestants.run"
+
+    def __init__(self, case: Case | JobCase) -> None:
         self.case = case
         self.spawned = 0.0
         """When it was started, Unix seconds."""
@@ -30,7 +33,7 @@ class ContestantProcess:
 
     async def __aenter__(self) -> "ContestantProcess":
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed on exit
-        command = ("-m", "benchmarks.contestants.run", json.dumps(self.case.__dict__))
+        command = ("-m", self.module, json.dumps(self.case.__dict__))
         self.spawned = time.time()
         self._process = await asyncio.create_subprocess_exec(
             str(python_of(self.case.contestant)),
@@ -40,6 +43,7 @@ class ContestantProcess:
             stderr=self._stderr,
             limit=64 * 2**20,
             cwd=ROOT,
+            start_new_session=True,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )
         self.facts = (await self.expect("opened"))["facts"]

@@ -14,7 +14,7 @@ NAMES = {
 
 def markdown(results: dict[str, Any]) -> str:
     """Return all that was measured."""
-    parts = [_machine(results), *_contestants(results["rates"])]
+    parts = [f"{machine_line(results)}; {results['seconds']:g} s a row.", *_contestants(results["rates"])]
     if results["rates"]:
         parts += ["### Fires a second", _rates(results["rates"])]
     if results["pairs"]:
@@ -32,12 +32,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def _machine(results: dict[str, Any]) -> str:
+def machine_line(results: dict[str, Any]) -> str:
+    """Return what the figures were taken on."""
     machine = results["machine"]
     load = " ".join(f"{value:.2f}" for value in machine["load_before"])
     return (
         f"{machine['date']}, {machine['cores']} cores of {machine['cpu']}, {machine['system']}, Python "
-        f"{machine['python']}, Valkey {results['valkey']}, load average before: {load}; {results['seconds']:g} s a row."
+        f"{machine['python']}, Valkey {results['valkey']}, load average before: {load}"
     )
 
 

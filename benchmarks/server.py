@@ -82,6 +82,16 @@ class Server:
         keys = [key for key in self._client.scan_iter(count=1000) if self._client.type(key) != "stream"]
         return sum(int(self._client.memory_usage(key, samples=0) or 0) for key in keys)
 
+    def held(self) -> int:
+        """Return the bytes that all keys take with the tables that list them: no connections, buffers or scripts."""
+        stats: dict[str, Any] = self._client.memory_stats()
+        return int(stats["dataset.bytes"]) + sum(int(size) for size in stats.get("db.0", {}).values())
+
+    def events(self) -> int:
+        """Return the bytes of all streams: in our case those of the event bus."""
+        found = self._client.scan_iter(count=1000, _type="stream")
+        return sum(int(self._client.memory_usage(key, samples=0) or 0) for key in found)
+
     def reading(self) -> Reading:
         """Return what it has done until now."""
         cpu = psutil.Process(self._valkey.pid).cpu_times()

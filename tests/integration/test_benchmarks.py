@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import jobs
+from benchmarks.contestants.jobs.interface import Board
 from benchmarks.measuring import Start, expected, percentile, punctuality
 from benchmarks.schedules import parse
 
@@ -57,3 +59,36 @@ def test_options_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--only", "celery"])
     assert "invalid choice: 'celery'" in capsys.readouterr().err
+
+
+async def test_quick_run_of_jobs_executes_all_and_weighs_and_looks(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    command = ["-m", "benchmarks.jobs", "--quick", "--parts", "drained", "looks", "--json", str(figures)]
+    process = await create_subprocess_exec(sys.executable, *command, cwd=ROOT, stdout=PIPE, stderr=PIPE)
+    printed, progress = await process.communicate()
+    assert process.returncode == 0, progress.decode()
+    assert "| Roundsman | 200 |" in printed.decode()
+    found = json.loads(figures.read_text())
+    (row,) = found["drained"]
+    assert (row.get("failed"), row["executed"], row["repeated"]) == (None, 200, 0)
+    assert row["enqueued_per_s"] > 0
+    assert row["executed_per_s"] > 0
+    assert 100 < row["event_bytes_each"] < row["bytes_each"]
+    (look,) = found["looks"]
+    assert all(0 < times["p50"] <= times["p99"] for times in look["times"].values())
+
+
+def test_the_board_tells_which_jobs_ran_and_which_twice(tmp_path: Path) -> None:
+    with Board.create(tmp_path / "board", 4) as seen, Board(tmp_path / "board", 4) as written:
+        assert (seen.bodies, seen.times(0, 4), seen.repeated()) == (0, [], 0)
+        for index in (3, 0, 3):
+            written.note(index)
+        assert (seen.bodies, len(seen.times(0, 4)), len(seen.times(1, 2)), seen.repeated()) == (3, 2, 0, 1)
+
+
+def test_options_of_jobs_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert jobs.parse(["--only", "ours", "celery"]).only == ("roundsman", "celery")
+    assert jobs.parse(["--parts", "memory", "drained"]).parts == ("drained", "memory")
+    with pytest.raises(SystemExit):
+        jobs.parse(["--only", "apscheduler_redis"])
+    assert "invalid choice: 'apscheduler_redis'" in capsys.readouterr().err

@@ -73,7 +73,7 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
         "done leaves the tries",
         f"{LUA}/settle_outbox.lua",
         "size, -1)\nredis.call('HDEL', mon('outbox_tries'), name)\n",
-        "",
+        "size, -1)\n",
     ),
     ("done leaves the size", f"{LUA}/settle_outbox.lua", "redis.call('HDEL', mon('outbox_sizes'), name)\n", ""),
     (
@@ -112,7 +112,7 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
         "routes are kept for ever",
         f"{LUA}/commit_alerts.lua",
         "    redis.call('HDEL', mon('outbox_routes'), alert)\n",
-        "size, -1)\n",
+        "",
     ),
     (
         "a key is that of the first alert",

@@ -12,6 +12,7 @@ from dependency_injector import providers
 from fastapi import FastAPI
 
 from application.audit.writing import AuditRetention, AuditWriter
+from application.jobs.service import JobService
 from application.monitoring.channels import Channels
 from application.monitoring.jobs import WorkerMetricsCollectionJob
 from application.monitoring.providers import MetricsProviders
@@ -22,9 +23,12 @@ from application.scheduling import (
     RecurrentBackgroundJob,
     backgroundjob,
 )
+from domain.jobs.queue import QueueRules, Queues
 from infrastructure.audit.log import RedisAuditLog
 from infrastructure.events.bus import RedisEventBus
 from infrastructure.events.options import EventBusOptions
+from infrastructure.jobs.rules import rules_of
+from infrastructure.jobs.store import RedisJobs
 from infrastructure.monitoring.container import MonitoringContainer
 from infrastructure.redis.connection import RedisStore
 from infrastructure.runs.injection import ContainerInjector
@@ -35,6 +39,7 @@ from infrastructure.scheduling.engine import Engine
 from infrastructure.scheduling.store import RedisJobStore
 from infrastructure.scheduling.tick import Pace
 from infrastructure.settings import AlertsSettings, ApiKey, MonitoringSettings, ServerSettings
+from infrastructure.telemetry.following import FollowedTrace
 from infrastructure.web.access import actor
 from infrastructure.web.app import create_web_app
 from infrastructure.web.health import Check, Finding, Health
@@ -58,6 +63,8 @@ class Report(RecurrentBackgroundJob):
     async def run_every(self) -> dict[str, str]:
         return {"team": self.team}
 
+
+QUEUES = Queues({"free": QueueRules(max_waiting=3), "pro": QueueRules(weight=2)}, default="pro")
 
 _made: list[Document] = []
 
@@ -85,7 +92,18 @@ class Instance:
         self.container = self._monitoring()
         injector = ContainerInjector([self.container, LedgerContainer(ledger=self.ledger)])
         self.engine = Engine(
-            self.store, "i1", self.registry, injector, pace=Pace(lease_ms=2_000), retention=retention, grace_s=5.0
+            self.store,
+            "i1",
+            self.registry,
+            injector,
+            pace=Pace(lease_ms=2_000),
+            retention=retention,
+            grace_s=5.0,
+            rules=rules_of(QUEUES, self.registry),
+        )
+        jobs = RedisJobs(self.store, self.runs, "i1", retention)
+        self.jobs = JobService(
+            self.registry, jobs, self.runs, QUEUES, write_down=self.write_down, trace=FollowedTrace()
         )
         self.scheduler = BackgroundTaskScheduler(
             self.registry,
@@ -129,6 +147,7 @@ class Instance:
             bus=self.bus,
             events=self.events,
             runs=self.runs,
+            jobs=self.jobs,
             instances=RedisInstances(self.store),
             registry=self.registry,
             health=health,
@@ -267,10 +286,13 @@ def problem_type(response: httpx2.Response) -> str:
 
 
 class Follower:
-    """A client of the event stream."""
+    """A client of the event stream, or of another one at ``path``."""
 
-    def __init__(self, api: Api, query: str = "", after: str | None = None, key: str | None = None) -> None:
+    def __init__(
+        self, api: Api, query: str = "", after: str | None = None, key: str | None = None, path: str = "/events"
+    ) -> None:
         self._api = api
+        self._path = path
         self._query = query
         self._headers = {"Last-Event-ID": after} if after else {}
         if key:
@@ -278,13 +300,14 @@ class Follower:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Follower":
-        url = f"/api/v1/events{self._query}"
+        url = f"/api/v1{self._path}{self._query}"
         self.response = await self._stack.enter_async_context(
             self._api.http.stream("GET", url, headers=self._headers, timeout=httpx2.Timeout(30))
         )
         assert self.response.status_code == 200, await self.response.aread()
         self._messages = aiter(httpx2.EventSource(self.response))
-        self.place = (await self.message())[0]
+        self.first = await self.message()
+        self.place = self.first[0]
         return self
 
     async def __aexit__(

@@ -185,6 +185,7 @@ class Program:
             bus=container.scheduling.bus(),
             events=container.events(),
             runs=container.scheduling.runs(),
+            jobs=container.jobs.service(),
             instances=container.scheduling.instances(),
             registry=self.registry,
             health=Health(self._components().checks()),

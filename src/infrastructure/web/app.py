@@ -25,6 +25,8 @@ from infrastructure.web import (
     events,
     fleet,
     instances,
+    job_events,
+    jobs,
     metrics,
     monitoring,
     openapi,
@@ -35,6 +37,7 @@ from infrastructure.web import (
 from infrastructure.web.access import told_by
 from infrastructure.web.bodies import Bodies
 from infrastructure.web.door import Door, ResponseHeaders
+from infrastructure.web.job_requests import CORRELATION_HEADER, KEY_HEADER
 from infrastructure.web.parameters import refuse_unknown_parameters
 from infrastructure.web.problems import API, ErrorAnswers, on_http_error, on_invalid_request
 from infrastructure.web.services import Services
@@ -45,6 +48,8 @@ FEATURES: tuple[APIRouter, ...] = (
     monitoring.router,
     fleet.router,
     schedules.router,
+    jobs.router,
+    job_events.router,
     deliveries.router,
     alerts.router,
     channels.router,
@@ -52,6 +57,8 @@ FEATURES: tuple[APIRouter, ...] = (
     events.router,
     audit.router,
 )
+
+JOB_HEADERS = (KEY_HEADER, CORRELATION_HEADER)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 
@@ -135,7 +142,7 @@ def _add_middleware(app: FastAPI, settings: ServerSettings, is_guarded: bool) ->
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
             allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
-            allow_headers=("Authorization", "Content-Type", "Last-Event-ID"),
+            allow_headers=(*("Authorization", "Content-Type", "Last-Event-ID"), *JOB_HEADERS),
             expose_headers=("Location", "Retry-After"),
         )
     app.add_middleware(ResponseHeaders)

@@ -17,7 +17,11 @@ from domain.errors import RoundsmanError
 from infrastructure.web.errors import BodyTooLarge, BodyTooSlow, MalformedJson, UnsupportedMediaType
 
 MAX_BODY_BYTES = 1_048_576
-READ_AND_DROPPED_BYTES = 16 * MAX_BODY_BYTES
+LARGER: dict[str, int] = {"/api/v1/jobs/bulk": 16 * MAX_BODY_BYTES}
+"""How much a body may have at paths that take many things at once."""
+IN_A_THREAD_BYTES = MAX_BODY_BYTES // 4
+"""Larger bodies are checked beside the event loop, which would stand still for that long."""
+READ_AND_DROPPED_BYTES = 32 * MAX_BODY_BYTES
 """A client that is still sending does not hear an answer, so this much of a body that is too large is read."""
 BODY_TIMEOUT_S = 30.0
 MAX_DEPTH = 64
@@ -43,12 +47,15 @@ class Bodies:
             raise identity
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
-                body = await _read(receive)
+                body = await _read(receive, _limit_at(scope))
         except TimeoutError:
             raise BodyTooSlow(limit_s=BODY_TIMEOUT_S) from None
         if body:
             _check_type(Headers(scope=scope))
-            check_json(body)
+            if len(body) > IN_A_THREAD_BYTES:
+                await asyncio.to_thread(check_json, body)
+            else:
+                check_json(body)
         await self._app(scope, _replay(body, receive), send)
 
 
@@ -78,7 +85,11 @@ def _has_body(headers: Headers) -> bool:
     return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
-async def _read(receive: Receive) -> bytes:
+def _limit_at(scope: Scope) -> int:
+    return LARGER.get(scope["path"].removeprefix(scope.get("root_path", "")), MAX_BODY_BYTES)
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     more = True
@@ -88,13 +99,13 @@ async def _read(receive: Receive) -> bytes:
             raise ClientDisconnect
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > MAX_BODY_BYTES:
+        if size > limit:
             chunks.clear()
         else:
             chunks.append(chunk)
         more = message.get("more_body", False)
-    if size > MAX_BODY_BYTES:
-        raise BodyTooLarge(limit=MAX_BODY_BYTES)
+    if size > limit:
+        raise BodyTooLarge(limit=limit)
     return b"".join(chunks)
 
 

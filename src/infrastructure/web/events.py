@@ -138,14 +138,16 @@ async def _messages(events: Any, place: str) -> AsyncIterator[ServerSentEvent]:
     yield ServerSentEvent(id=place, retry=RECONNECT_MS)
     async with aclosing(events):
         async for cursor, event in events:
-            yield _gap(cursor) if event is None else _message(cursor, event)
+            yield gap_message(cursor) if event is None else message_of(cursor, event)
 
 
-def _message(cursor: str, event: Event) -> ServerSentEvent:
+def message_of(cursor: str, event: Event) -> ServerSentEvent:
+    """Return an event as it is sent."""
     data = event.model_dump(mode="json", exclude_none=True)
     return JSONServerSentEvent(data, id=cursor, event=event.topic)
 
 
-def _gap(cursor: str) -> ServerSentEvent:
+def gap_message(cursor: str) -> ServerSentEvent:
+    """Return what is sent instead of events that were trimmed."""
     data = {"reason": "events between the last one and the next were trimmed from the store unread"}
     return JSONServerSentEvent(data, id=cursor, event="gap")

@@ -94,6 +94,7 @@ ALERT = {
 }
 
 EXAMPLES: dict[str, Any] = {
+    "JobRequest": {"task": "Import", "params": {"customer": 17}, "queue": "pro", "team_id": "acme"},
     "WorkerRequest": {"id": "build-7", "name": "Build machine 7", "provider": "local", "labels": {"team": "ops"}},
     "WorkerPatch": {"name": "Build machine 7 (new)", "labels": {"team": None, "room": "2.14"}},
     "WorkerView": WORKER_VIEW,

@@ -37,12 +37,14 @@ or may not have been made.
 
 **Keys.** With no key configured only this machine is served, and whoever calls may do everything. With keys, send
 `Authorization: Bearer <key>`. A `viewer` reads; an `operator` also makes, changes and stops schedules and monitoring,
-and tries channels; an `admin` also registers, changes and removes workers. `/health/live`, `/health/ready` and
-`/health/queue` are open to all, the latter two without details; `/metrics` takes a `viewer`; this document is open too.
+submits, cancels and retries jobs, and tries channels; an `admin` also registers, changes and removes workers.
+`/health/live`, `/health/ready` and `/health/queue` are open to all, the latter two without details; `/metrics` takes a
+`viewer`; this document is open too.
 """
 
 TAGS = [
     {"name": "schedules", "description": "Background jobs that run again and again."},
+    {"name": "jobs", "description": "Background jobs that run once: submit them, follow them, believe the answer."},
     {"name": "workers", "description": "The machines that are watched."},
     {"name": "monitoring", "description": "Watching a worker: a schedule that collects its metrics."},
     {"name": "alerts", "description": "What is wrong with the workers now, and was."},

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Request
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator
 
@@ -24,7 +25,7 @@ CountedTime = Annotated[UtcDatetime, AfterValidator(_since_1970)]
 async def refuse_unknown_parameters(request: Request) -> None:
     """Raise ``InvalidRequest`` for parameters that the operation lacks, and for those given twice."""
     route: APIRoute = request.scope["route"]
-    known = {field.alias for field in route.dependant.query_params}
+    known = _parameters(route.dependant)
     wrong = [
         {"loc": ["query", name[:100]], "msg": _why(name, known)}
         for name in sorted(request.query_params.keys())
@@ -32,6 +33,12 @@ async def refuse_unknown_parameters(request: Request) -> None:
     ]
     if wrong:
         raise invalid_fields(wrong)
+
+
+def _parameters(dependant: Dependant) -> set[str]:
+    """Return what a route takes by itself and by what it depends on."""
+    below = (_parameters(one) for one in dependant.dependencies)
+    return {field.alias for field in dependant.query_params}.union(*below)
 
 
 def _why(name: str, known: set[str]) -> str:

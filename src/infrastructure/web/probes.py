@@ -5,7 +5,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from application.runs.store import QueueStats
+from application.runs.store import LaneStats, QueueStats
 from domain.errors import StoreUnavailable
 from infrastructure.web.access import Caller, identity_of
 from infrastructure.web.errors import HostRefused, InternalError
@@ -73,10 +73,18 @@ class Ready(BaseModel):
 
 
 class LaneView(BaseModel):
-    """The runs of one job in one version."""
+    """The runs of one job in one version, and one queue if they are in any."""
 
     ready: int = Field(description="Runs that may start now.")
     running: int = Field(description="Runs that execute.")
+    oldest_ready_s: float | None = Field(description="For how long the first of the ready ones has been waiting.")
+
+
+class JobQueueView(BaseModel):
+    """The jobs of one queue."""
+
+    ready: int = Field(description="Jobs that may start now.")
+    running: int = Field(description="Jobs that execute.")
     oldest_ready_s: float | None = Field(description="For how long the first of the ready ones has been waiting.")
 
 
@@ -90,13 +98,18 @@ class QueueStatsView(BaseModel):
         description="Runs that were set aside: they wait for a person, or for an instance that knows them."
     )
     oldest_ready_s: float | None
-    lanes: dict[str, LaneView] | None = Field(default=None, description="By job and version; for known callers.")
+    lanes: dict[str, LaneView] | None = Field(default=None, description="By job, version and queue; for known callers.")
+    queues: dict[str, JobQueueView] | None = Field(
+        default=None, description="By the queue that jobs were submitted to, as far as any were; for known callers."
+    )
 
 
 class Queue(BaseModel):
     """The queue of runs."""
 
-    model_config = example({"status": "ok", "queue_stats": {**TOTALS, "lanes": {"WorkerMetricsCollectionJob@1": LANE}}})
+    model_config = example(
+        {"status": "ok", "queue_stats": {**TOTALS, "lanes": {"Import@1#pro": LANE}, "queues": {"pro": LANE}}}
+    )
 
     status: HealthStatus
     detail: str | None = None
@@ -136,7 +149,7 @@ async def ready(services: FromServices, request: Request, response: Response) ->
 async def queue(services: FromServices, request: Request, response: Response) -> Queue:
     """Count the runs that are ready, running and waiting for their time.
 
-    Open to all; the names of the jobs are shown to callers with a key, or to all while no key is configured.
+    Open to all; the names of jobs and queues are shown to callers with a key, or to all while no key is configured.
     """
     try:
         stats = await services.runs.queue_stats(services.registry.lanes)
@@ -159,7 +172,25 @@ def _view(stats: QueueStats, with_lanes: bool) -> QueueStatsView:
         parked=stats.parked,
         oldest_ready_s=max(waits, default=None),
         lanes=lanes if with_lanes else None,
+        queues=_by_queue(stats) if with_lanes else None,
     )
+
+
+def _by_queue(stats: QueueStats) -> dict[str, JobQueueView]:
+    by_queue: dict[str, list[LaneStats]] = {}
+    for name, lane in sorted(stats.lanes.items()):
+        if queue := name.partition("#")[2]:
+            by_queue.setdefault(queue, []).append(lane)
+    return {
+        queue: JobQueueView(
+            ready=sum(lane.ready for lane in lanes),
+            running=sum(lane.running for lane in lanes),
+            oldest_ready_s=max(
+                (lane.oldest_ready_s for lane in lanes if lane.oldest_ready_s is not None), default=None
+            ),
+        )
+        for queue, lanes in by_queue.items()
+    }
 
 
 def _is_known(request: Request) -> bool:

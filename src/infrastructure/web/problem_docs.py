@@ -39,7 +39,7 @@ def _response(status: int, examples: dict[str, Any]) -> dict[str, Any]:
         "description": "; ".join(example["summary"] for example in examples.values()),
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},
     }
-    if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+    if status in (http.HTTPStatus.SERVICE_UNAVAILABLE, http.HTTPStatus.TOO_MANY_REQUESTS):
         response["headers"] = {
             "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}, "example": 2}
         }

@@ -83,6 +83,8 @@ def problem_response(error: RoundsmanError, path: str | None) -> Response:
         headers["WWW-Authenticate"] = f'Bearer realm="roundsman"{reason}'
     if error.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_S)
+    if error.status == http.HTTPStatus.TOO_MANY_REQUESTS and "retry_after_s" in error.facts:
+        headers["Retry-After"] = str(error.facts["retry_after_s"])
     if isinstance(error, errors.WrongMethod):
         headers["Allow"] = error.facts["allowed"]
     if isinstance(error, errors.BodyTooLarge | errors.BodyTooSlow):

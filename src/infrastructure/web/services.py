@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from application.events.bus import EventBus
+from application.jobs.service import JobService
 from application.monitoring.alert_list import AlertList
 from application.monitoring.channel_desk import ChannelDesk
 from application.monitoring.registry import WorkerRegistry
@@ -28,6 +29,7 @@ class Services:
     bus: BackgroundTasksBus
     events: EventBus
     runs: RunStore
+    jobs: JobService
     instances: RedisInstances
     registry: JobRegistry
     health: Health

@@ -154,6 +154,10 @@ class Instance:
             workers=self.container.registry(),
             monitoring=self.container.monitoring(),
             alerts=self.container.alert_list(),
+            acks=self.container.alert_acks(),
+            rules=self.container.alert_rules(),
+            rehearsals=self.container.rehearsals(),
+            silences=self.container.silences(),
             channels=self.container.channel_desk(),
             audit=RedisAuditLog(self.store),
         )

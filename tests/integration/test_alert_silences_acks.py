@@ -10,7 +10,14 @@ from pydantic import ValidationError
 from application.monitoring.alert_book import AlertStep, Committed, WorkerAlerts
 from application.monitoring.views import MonitoringRequest
 from application.runs.asking import Actor, Note, asked_by
-from domain.monitoring.errors import AlertNotOpen, InvalidSilence, SilenceNotFound, TooManySilences
+from domain.monitoring.errors import (
+    AlertNotFound,
+    AlertNotOpen,
+    InvalidAck,
+    InvalidSilence,
+    SilenceNotFound,
+    TooManySilences,
+)
 from domain.monitoring.rule import AlertRule, Escalation
 from domain.monitoring.silence import AckRequest, SilenceRequest
 from integration.monitoring_kit import CPU_RULE, Monitor, Site
@@ -162,6 +169,7 @@ async def test_silences_that_make_no_sense_are_refused(site: Site, monkeypatch: 
         ({"ends_at": past, "for_s": None}, "it is past already"),
         ({"starts_at": datetime(2030, 1, 2, tzinfo=UTC), "ends_at": datetime(2030, 1, 1, tzinfo=UTC)}, "either"),
         ({"ends_at": datetime(2099, 1, 1, tzinfo=UTC), "for_s": None}, "lasts 366 days at most"),
+        ({"starts_at": past, "for_s": 86_400 * 366}, "starts_at: it is past already; leave it out"),
     ]:
         with pytest.raises(InvalidSilence, match=why):
             await silences.create(silence(**given))
@@ -271,3 +279,26 @@ async def test_an_acknowledgement_of_the_worst_keeps_escalation_back_too(site: S
     assert await told(monitor, site) == ["firing"]
     await see(monitor, 10, 0.1)
     assert await told(monitor, site) == ["firing", "resolved"]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (
+            {"for_s": 60, "until": "2099-01-01T00:00:00Z"},
+            "give either until or for_s; until: an acknowledgement lasts 30",
+        ),
+        ({"until": "2020-01-01T00:00:00Z"}, "until: it is past already"),
+    ],
+)
+async def test_acknowledgements_that_make_no_sense_are_refused(site: Site, given: Any, why: str) -> None:
+    monitor = await by_hand(site)
+    await see(monitor, 30, 0.95)
+    (record,) = (await monitor.container.alert_list().list("firing")).items
+    acks = monitor.container.alert_acks()
+    with pytest.raises(InvalidAck, match=why):
+        await acks.acknowledge(record.id, AckRequest.model_validate(given))
+    with pytest.raises(AlertNotFound, match="no alert 'nobody'"):
+        await acks.acknowledge("nobody", AckRequest())
+    assert (await acks.take_back(record.id)).ack is None, "there was none, and that is fine"
+    assert await site.topics("alert") == ["alert.firing"]

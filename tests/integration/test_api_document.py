@@ -69,7 +69,7 @@ def test_each_operation_says_which_role_it_takes_and_what_may_go_wrong(described
             assert {"401", "403", "500"} <= set(operation["responses"])
             continue
         assert {"401", "403", "422", "500", "503"} <= set(operation["responses"]), (method, path)
-        if "{id}" in path:
+        if "{id}" in path and (method, path) != ("PUT", "/api/v1/alert-rules/{id}"):  # which makes what is not there
             assert "404" in operation["responses"], (method, path)
 
 
@@ -111,11 +111,6 @@ def test_the_version_is_that_of_the_package(described: Document) -> None:
 def test_every_schema_is_used_and_every_reference_leads_somewhere(described: Document) -> None:
     used = set(re.findall(r"#/components/schemas/(\w+)", repr(described.root)))
     assert used == set(described.schemas)
-
-
-def test_what_later_versions_bring_is_not_there_yet(described: Document) -> None:
-    paths = set(described.root["paths"])
-    assert not [path for path in paths if re.search("silences|alert-rules", path)]
 
 
 async def test_the_page_and_all_it_needs_come_from_this_server(redis_url: str, namespace: str) -> None:

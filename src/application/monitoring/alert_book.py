@@ -81,6 +81,10 @@ class AlertBook(Protocol):
         """Return one open episode."""
 
     @abstractmethod
+    async def find_resolved(self, alert_id: str) -> AlertRecord | None:
+        """Return one episode of those that were resolved last."""
+
+    @abstractmethod
     async def open(self) -> list[AlertRecord]:
         """Return the episodes that are pending, firing or recovering, the oldest first."""
 

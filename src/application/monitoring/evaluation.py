@@ -155,7 +155,7 @@ class Evaluation:
         reason = seen.reason if isinstance(seen, Closing) else None
         change = compare(before, after, rule, self._subject.name, seen.at, reason)
         self._states[rule.id] = after
-        self._notifications += [self._complete(one, rule) for one in notifications]
+        self._notifications += [complete(one, rule, self._subject) for one in notifications]
         if change.record is not None:
             self.changes.append(change)
         self.has_news = True
@@ -181,17 +181,17 @@ class Evaluation:
         state = self._states.get(rule.id)
         return state is not None and state.phase in OPEN and not (state.subject or "").startswith(CHECK)
 
-    def _complete(self, one: Notification, rule: AlertRule) -> Notification:
-        """Add what is known of the worker, and the rule's own words."""
-        subject = self._subject
-        facts = {
-            "worker_name": subject.name,
-            "provider": subject.provider,
-            "region": subject.region,
-            "labels": subject.labels,
-        }
-        one = one.model_copy(update=facts)
-        return one if rule.message is None else one.model_copy(update={"text": render(rule.message, words(one))})
+
+def complete(one: Notification, rule: AlertRule, subject: Subject) -> Notification:
+    """Add what is known of what a message is about, and the rule's own words."""
+    facts = {
+        "worker_name": subject.name,
+        "provider": subject.provider,
+        "region": subject.region,
+        "labels": subject.labels,
+    }
+    one = one.model_copy(update=facts)
+    return one if rule.message is None else one.model_copy(update={"text": render(rule.message, words(one))})
 
 
 def words(one: Notification) -> dict[str, str]:

@@ -54,12 +54,12 @@ class Silences:
         problems = request.problems(now)
         end = request.end(now)
         if problems or end is None:
-            raise InvalidSilence(why="; ".join(problems))
+            raise InvalidSilence(why="; ".join(problems), problems=problems)
         actor = asking()
         silence = Silence(
             id=f"silence-{uuid4().hex[:12]}",
             matchers=request.matchers,
-            starts_at=request.starts_at or now,
+            starts_at=max(request.starts_at or now, now),
             ends_at=end,
             reason=request.reason,
             author=request.author or (actor.name if actor else "program"),

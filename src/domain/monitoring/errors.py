@@ -129,8 +129,27 @@ class TooManySilences(RoundsmanError):
     status = 409
 
 
-class AlertNotOpen(RoundsmanError):
-    """There is no open alert '{alert_id}': it has ended, or there never was one. List the alerts to see
-    what is open."""
+class AlertNotFound(RoundsmanError):
+    """There is no alert '{alert_id}', or it was forgotten since it ended. List the alerts to see which there are."""
 
     status = 404
+
+
+class AlertNotOpen(RoundsmanError):
+    """There is no open alert '{alert_id}': it ended at {resolved_at}. What is over needs nobody to know of it; list
+    the alerts to see what is open."""
+
+    status = 409
+
+
+class InvalidAck(RoundsmanError):
+    """The acknowledgement is not valid: {why}. Mend that, and send it again."""
+
+    status = 422
+
+
+class RuleNotRehearsed(RoundsmanError):
+    """The alert rule '{rule_id}' cannot be tried on samples of a worker: it is about a provider's region, of which one
+    worker's samples say nothing. Try a rule for a metric, a status or no_data."""
+
+    status = 422

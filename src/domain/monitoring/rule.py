@@ -21,7 +21,8 @@ from domain.monitoring.selector import Selector, has_all, has_any
 from domain.monitoring.severity import Severity as Severity
 from domain.monitoring.severity import rank
 from domain.monitoring.worker import Worker, WorkerStatus
-from domain.runs.payload import describe
+from domain.problems import Problems, placed
+from domain.runs.payload import places
 
 NO_DATA = "no_data"
 STATUS = "status"
@@ -97,10 +98,10 @@ class AlertRule(BaseModel):
             more = _problems_beside(error, given)
             if not more:
                 raise
-            raise ValueError("; ".join([describe(error), *more])) from None
+            raise Problems([*places(error), *map(placed, more)]) from None
         problems = problems_of(rule) if isinstance(given, dict) else []
         if problems:
-            raise ValueError("; ".join(problems))
+            raise Problems(map(placed, problems))
         return rule
 
     @property

@@ -11,6 +11,9 @@ from domain.scheduling.policy import UtcDatetime
 
 LONGEST_SILENCE = timedelta(days=366)
 LONGEST_ACK = timedelta(days=30)
+DEFAULT_ACK = timedelta(hours=4)
+LATE = timedelta(minutes=1)
+"""A beginning that is longer ago than clocks differ is a mistake: nothing can be silenced that was."""
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -67,6 +70,8 @@ class SilenceRequest(BaseModel):
         found = []
         if (self.ends_at is None) == (self.for_s is None):
             found.append("ends_at: give either ends_at or for_s")
+        if start < now - LATE:
+            found.append("starts_at: it is past already; leave it out to begin now")
         if end is not None and end <= start:
             found.append("ends_at: it must be after starts_at")
         if end is not None and end <= now:
@@ -125,15 +130,35 @@ class Ack(BaseModel):
         return now < self.until and rank(severity) <= rank(self.severity)
 
 
+AckNote = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]
+AckSeconds = Annotated[float, Field(gt=0, le=LONGEST_ACK.total_seconds(), allow_inf_nan=False)]
+
+
 class AckRequest(BaseModel):
-    """What somebody says to acknowledge an alert, for ``for_s`` seconds.
+    """What somebody says to acknowledge an alert, until ``until`` or for ``for_s`` seconds; for four hours without.
 
     ``severity`` is the worst that is known: what rises above it is told again; left out, it is the present one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] = ""
-    for_s: Annotated[float, Field(gt=0, le=LONGEST_ACK.total_seconds(), allow_inf_nan=False)] = 4 * 3600.0
+    note: AckNote = ""
+    for_s: AckSeconds | None = None
+    until: UtcDatetime | None = None
     severity: Severity | None = None
     by: Name | None = None
+
+    def problems(self, now: datetime) -> list[str]:
+        """Return all that is wrong with its times."""
+        found = []
+        if self.until is not None and self.for_s is not None:
+            found.append("until: give either until or for_s")
+        if self.until is not None and self.until <= now:
+            found.append("until: it is past already")
+        if self.until is not None and self.until - now > LONGEST_ACK:
+            found.append(f"until: an acknowledgement lasts {LONGEST_ACK.days} days at most; silence what lasts longer")
+        return found
+
+    def end(self, now: datetime) -> datetime:
+        """Return when it would end."""
+        return self.until or now + (timedelta(seconds=self.for_s) if self.for_s else DEFAULT_ACK)

@@ -73,6 +73,14 @@ class RedisAlertBook(AlertBook):
             text = await cast(Awaitable[str | None], self._redis.hget(self._scripts.key("open_alerts"), alert_id))
         return AlertRecord.model_validate_json(text) if text else None
 
+    async def find_resolved(self, alert_id: str) -> AlertRecord | None:
+        """Return one that is over: seen by how its text begins, so that not a thousand are read for one."""
+        start = f'{{"id":{json.dumps(alert_id)},'
+        with store_errors():
+            texts = await cast(Awaitable[list[str]], self._redis.lrange(self._scripts.key("alert_history"), 0, -1))
+        found = next((text for text in texts if text.startswith(start)), None)
+        return AlertRecord.model_validate_json(found) if found else None
+
     async def open(self) -> list[AlertRecord]:
         """Return what is open, the oldest first."""
         with store_errors():

@@ -17,6 +17,7 @@ from application.monitoring.handler import WorkerNotificationHandler
 from application.monitoring.policy import Policies
 from application.monitoring.providers import MetricsProvider, MetricsProviders
 from application.monitoring.registry import WorkerRegistry
+from application.monitoring.rehearsal import Rehearsals
 from application.monitoring.rhythm import Rhythms
 from application.monitoring.scheduler import WorkerMonitoringScheduler
 from application.monitoring.seeding import MonitoringSeed
@@ -123,6 +124,7 @@ class MonitoringContainer(containers.DeclarativeContainer):
     alert_watch = providers.Singleton(AlertWatch, alert_engine, workers, samples, book, rhythms, policies, looks)
     alert_rules = providers.Singleton(AlertRules, policies, policy_book, workers.provided.now, write_down)
     silences = providers.Singleton(Silences, policies, policy_book, workers.provided.now, write_down)
+    rehearsals = providers.Singleton(Rehearsals, workers, samples, rhythms)
     alert_acks = providers.Singleton(AlertAcks, book, alert_engine, write_down)
 
     channels = providers.Singleton(channels, alert_settings)

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 
 from infrastructure.settings import ServerSettings
 from infrastructure.web import (
+    alert_rules,
     alerts,
     audit,
     channels,
@@ -32,6 +33,7 @@ from infrastructure.web import (
     openapi,
     probes,
     schedules,
+    silences,
     workers,
 )
 from infrastructure.web.access import told_by
@@ -52,6 +54,8 @@ FEATURES: tuple[APIRouter, ...] = (
     job_events.router,
     deliveries.router,
     alerts.router,
+    alert_rules.router,
+    silences.router,
     channels.router,
     instances.router,
     events.router,

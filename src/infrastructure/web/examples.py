@@ -90,6 +90,16 @@ ALERT = {
     "resolved_at": None,
     "updated_at": "2026-11-22T08:03:10.004Z",
     "reason": None,
+    "ack": {
+        "by": "ann",
+        "note": "the build farm is busy",
+        "at": "2026-11-22T08:02:00.311Z",
+        "until": "2026-11-22T12:02:00.311Z",
+        "severity": "warning",
+    },
+    "silenced_until": None,
+    "hidden_by": None,
+    "told_at": "2026-11-22T08:01:00.004Z",
     "summary": "high-cpu on Build machine 7: cpu_utilization 97.0 %",
 }
 
@@ -138,6 +148,7 @@ EXAMPLES: dict[str, Any] = {
         "failed": 1,
     },
     "SamplePage": {"items": [SAMPLE], "next_cursor": "2026-11-22T08:00:05.004Z"},
+    "AlertRecord": ALERT,
     "AlertPage": {"items": [ALERT], "next_cursor": None},
 }
 """By the name that the document gives a model."""

@@ -37,7 +37,7 @@ or may not have been made.
 
 **Keys.** With no key configured only this machine is served, and whoever calls may do everything. With keys, send
 `Authorization: Bearer <key>`. A `viewer` reads; an `operator` also makes, changes and stops schedules and monitoring,
-submits, cancels and retries jobs, and tries channels; an `admin` also registers, changes and removes workers.
+submits, cancels and retries jobs, changes alert rules, acknowledges and silences alerts, and tries channels; an `admin` also registers, changes and removes workers.
 `/health/live`, `/health/ready` and `/health/queue` are open to all, the latter two without details; `/metrics` takes a
 `viewer`; this document is open too.
 """
@@ -48,6 +48,8 @@ TAGS = [
     {"name": "workers", "description": "The machines that are watched."},
     {"name": "monitoring", "description": "Watching a worker: a schedule that collects its metrics."},
     {"name": "alerts", "description": "What is wrong with the workers now, and was."},
+    {"name": "alert rules", "description": "What is wrong with a worker, and when."},
+    {"name": "silences", "description": "Times in which nothing is told of some alerts."},
     {"name": "channels", "description": "Where alerts are sent, and what became of what was sent."},
     {"name": "instances", "description": "The processes of the program that share the store."},
     {"name": "audit", "description": "Who asked for what, and when."},

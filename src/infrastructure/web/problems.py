@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.errors import RoundsmanError
+from domain.problems import Problems
 from infrastructure.web import errors
 
 log = logging.getLogger(__name__)
@@ -182,11 +183,20 @@ def invalid(
 ) -> RoundsmanError:
     """Return the error for what pydantic found. ``rename`` maps places in a model to places in the request."""
     names = rename or {}
+    every = [one for item in found for one in _each(item)]
     field_errors = [
         {"loc": [_part(part) for part in _renamed(tuple(item["loc"]), names)], "msg": _message(item)}
-        for item in found[:SHOWN_ERRORS]
+        for item in every[:SHOWN_ERRORS]
     ]
-    return invalid_fields(field_errors, len(found))
+    return invalid_fields(field_errors, len(every))
+
+
+def _each(item: Any) -> list[Any]:
+    """Return what is wrong one by one, where a validator that saw a value whole found several things."""
+    error = item.get("ctx", {}).get("error")
+    if not isinstance(error, Problems):
+        return [item]
+    return [{"loc": (*item["loc"], *one["loc"]), "msg": one["msg"], "type": "value_error"} for one in error.places]
 
 
 def invalid_fields(field_errors: list[dict[str, Any]], total: int | None = None) -> RoundsmanError:

@@ -8,10 +8,14 @@ from fastapi import Depends, Request
 
 from application.events.bus import EventBus
 from application.jobs.service import JobService
+from application.monitoring.acks import AlertAcks
 from application.monitoring.alert_list import AlertList
+from application.monitoring.alert_rules import AlertRules
 from application.monitoring.channel_desk import ChannelDesk
 from application.monitoring.registry import WorkerRegistry
+from application.monitoring.rehearsal import Rehearsals
 from application.monitoring.scheduler import WorkerMonitoringScheduler
+from application.monitoring.silences import Silences
 from application.runs.registry import JobRegistry
 from application.runs.store import RunStore
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
@@ -36,6 +40,10 @@ class Services:
     workers: WorkerRegistry
     monitoring: WorkerMonitoringScheduler
     alerts: AlertList
+    acks: AlertAcks
+    rules: AlertRules
+    rehearsals: Rehearsals
+    silences: Silences
     channels: ChannelDesk
     audit: RedisAuditLog
     metrics: ProgramMetrics | None = None

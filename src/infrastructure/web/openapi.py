@@ -37,9 +37,9 @@ or may not have been made.
 
 **Keys.** With no key configured only this machine is served, and whoever calls may do everything. With keys, send
 `Authorization: Bearer <key>`. A `viewer` reads; an `operator` also makes, changes and stops schedules and monitoring,
-submits, cancels and retries jobs, changes alert rules, acknowledges and silences alerts, and tries channels; an `admin` also registers, changes and removes workers.
-`/health/live`, `/health/ready` and `/health/queue` are open to all, the latter two without details; `/metrics` takes a
-`viewer`; this document is open too.
+submits, cancels and retries jobs, changes alert rules, acknowledges and silences alerts, and tries channels; an `admin`
+also registers, changes and removes workers. `/health/live`, `/health/ready` and `/health/queue` are open to all, the
+latter two without details; `/metrics` takes a `viewer`; this document is open too.
 """
 
 TAGS = [

@@ -35,7 +35,8 @@ ADD_WITH_EVERYTHING = (
         ),
         ("workers import --region r --json", "POST", "/workers/import", {"provider": "aws", "region": "r"}),
         (
-            "workers import --region r --account a --tag t=web --tag o= --state running --instance-id i-1 --monitor --json",
+            "workers import --region r --account a --tag t=web --tag o= --state running --instance-id i-1 --monitor"
+            " --json",
             "POST",
             "/workers/import",
             {

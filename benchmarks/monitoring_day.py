@@ -83,16 +83,41 @@ def _head(worker: Worker, moment: datetime, delay_s: float) -> dict[str, Any]:
 KINDS: dict[str, Callable[[Worker, Day, datetime], MetricSample]] = {"ec2": ec2_sample, "whole": whole_sample}
 
 
+class Filling:
+    """Write the samples of some workers, a moment at a time."""
+
+    def __init__(
+        self, samples: RedisSamples, workers: list[Worker], make: Callable[[Worker, Day, datetime], MetricSample]
+    ) -> None:
+        self._samples = samples
+        self._days = [(worker, Day(number)) for number, worker in enumerate(workers)]
+        self._make = make
+
+    async def append(self, seconds: range) -> int:
+        """Append a sample of each worker for so many seconds after it was registered; return how many were stored."""
+        first = self._days[0][0].created_at.replace(second=0, microsecond=0)
+        stored = 0
+        for second in seconds:
+            moment = first + timedelta(seconds=second)
+            told = await asyncio.gather(
+                *(self._samples.append(self._make(worker, day, moment)) for worker, day in self._days)
+            )
+            stored += told.count("stored")
+        return stored
+
+
 async def filled_day(server: Server, kind: str, workers: int, interval_s: int) -> dict[str, Any]:
     """Append a day's samples of some workers through the store's own append, and weigh what is kept of them."""
     await asyncio.to_thread(server.reset)
-    empty = await asyncio.to_thread(server.held)
     store = RedisStore(server.url)
     await store.open()
     try:
         scripts = MonitoringScripts(store, "benchmark", MonitoringRetention(samples_kept_s=DAY_S + MARGIN_S))
-        registered = await _registered(RedisWorkers(scripts), workers)
-        stored = await _append_day(RedisSamples(scripts), registered, KINDS[kind], interval_s)
+        filling = Filling(RedisSamples(scripts), await _registered(RedisWorkers(scripts), workers), KINDS[kind])
+        stored = await filling.append(range(0, DAY_S, interval_s)[:1])
+        begun = await asyncio.to_thread(_weighed, server)
+        held = await asyncio.to_thread(server.held) - begun["events"]  # the scripts are loaded by now
+        stored += await filling.append(range(0, DAY_S, interval_s)[1:])
     finally:
         await store.close()
     found = await asyncio.to_thread(_weighed, server)
@@ -101,7 +126,7 @@ async def filled_day(server: Server, kind: str, workers: int, interval_s: int) -
         "workers": workers,
         "samples_each": stored / workers,
         "bytes_each": found["monitoring"] / workers,
-        "held_each": (await asyncio.to_thread(server.held) - empty - found["events"]) / workers,
+        "held_each": (await asyncio.to_thread(server.held) - found["events"] - held) / workers,
         "bytes_an_event": found["events"] / found["told"],
     }
 
@@ -117,27 +142,8 @@ async def _registered(book: RedisWorkers, count: int) -> list[Worker]:
     return made
 
 
-async def _append_day(
-    samples: RedisSamples,
-    workers: list[Worker],
-    make: Callable[[Worker, Day, datetime], MetricSample],
-    interval_s: int,
-) -> int:
-    """Append all, a moment at a time; return how many are kept."""
-    days = [Day(number) for number, _ in enumerate(workers)]
-    first = workers[0].created_at.replace(second=0, microsecond=0)
-    stored = 0
-    for step in range(DAY_S // interval_s):
-        moment = first + timedelta(seconds=step * interval_s)
-        told = await asyncio.gather(
-            *(samples.append(make(worker, day, moment)) for worker, day in zip(workers, days, strict=True))
-        )
-        stored += told.count("stored")
-    return stored
-
-
 def _weighed(server: Server) -> dict[str, int]:
-    """Return the bytes of all keys of monitoring (series, shapes, workers, when they were heard of) and of the events."""
+    """Return the bytes of all keys of monitoring (series, shapes, workers, looks) and of the events, and their number."""
     with redis.Redis.from_url(server.url, decode_responses=True) as client:
         found = {"monitoring": 0, "events": 0, "told": 0}
         for key in client.scan_iter(count=1000):

@@ -37,6 +37,8 @@ class Components:
     def checks(self) -> list[Check]:
         """Return one check for each component that there is."""
         checks = [Check("store", self._check_store), Check("events", self._check_events, HealthStatus.DEGRADED)]
+        if self._container.jobs.history_part() is not None:
+            checks.append(Check("history", self._check_history, HealthStatus.DEGRADED))
         if self._embedded is not None:
             checks.append(Check("embedded_valkey", self._check_embedded))
         if self._executes:
@@ -76,6 +78,11 @@ class Components:
         return Finding(
             HealthStatus.OK if state == "running" else HealthStatus.DOWN, "" if state == "running" else state
         )
+
+    async def _check_history(self) -> Finding:
+        standing = await self._container.jobs.history_part().standing()
+        status = HealthStatus.DEGRADED if standing.troubles else HealthStatus.OK
+        return Finding(status, "; ".join(standing.troubles), standing.facts)
 
     async def _check_sender(self) -> Finding:
         """Tell what keeps alerts from arriving: the channels are as the store knows them, whichever instance sends."""

@@ -65,10 +65,13 @@ class RootContainer(containers.DeclarativeContainer):
         observer=observer,
         trace=trace,
         rules=providers.Singleton(rules_of, queues, registry),
+        exported_at_most=settings.provided.history.exported_at_most,
     )
     jobs = providers.Container(
         JobsContainer,
         settings=settings.provided.queues,
+        history_settings=settings.provided.history,
+        data_dir=settings.provided.data_dir,
         background_jobs=settings.provided.background_jobs,
         store=store,
         instance_id=instance_id,

@@ -23,6 +23,7 @@ KEY_TYPES: Mapping[str, str] = {
     "done": "zset",
     "dead": "zset",
     "export": "zset",
+    "history_lease": "string",
     "expiring": "zset",
     "holders:": "set",
     "keyed:": "zset",

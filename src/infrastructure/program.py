@@ -248,10 +248,16 @@ class Program:
         services: list[HostedService] = [self.telemetry, self._watch, container.events(), *outside]
         if (beside := self.telemetry.own_server(self.services)) is not None:
             services.append(beside)
+        history = container.jobs.history_part()
+        if history is not None:
+            services.append(history.connection)
         if not self.executes:
             return [*services, container.scheduling.scheduler(), container.scheduling.announcer()]
         monitoring = container.monitoring
-        services += [self._resources, container.scheduling.scheduler()]
+        services.append(self._resources)
+        if history is not None:
+            services.append(history.keeper)  # stopped after what executes, so that it hears the last jobs' ends
+        services.append(container.scheduling.scheduler())
         return [*services, monitoring.sender(), monitoring.handler(), monitoring.seed()]
 
     async def _begin_anew(self) -> None:

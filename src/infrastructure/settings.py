@@ -22,6 +22,7 @@ from domain.errors import RoundsmanError
 from domain.jobs.queue import DEFAULT_QUEUES, QueueName, QueueRules, Queues
 from domain.monitoring.routing import DEFAULT_GROUP, Grouping, Routing, check_facet
 from domain.monitoring.rule import DEFAULT_RULES, AlertRule, check_rules
+from infrastructure.jobs.history.settings import HistorySettings
 from infrastructure.monitoring.aws.settings import AwsSettings
 from infrastructure.monitoring.channels.settings import ChannelSettings, LogChannelSettings
 from infrastructure.redis.settings import StoreSettings
@@ -243,6 +244,7 @@ class Settings(Section):
     store: StoreSettings = StoreSettings()
     background_jobs: BackgroundJobsSettings = BackgroundJobsSettings()
     queues: QueuesSettings = QueuesSettings()
+    history: HistorySettings = HistorySettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     alerts: AlertsSettings = AlertsSettings()
     audit: AuditSettings = AuditSettings()

@@ -123,6 +123,11 @@ class MemoryRuns:
         run = self._memory.runs.get(run_id)
         return run.record(self._memory.instance) if run else None
 
+    async def find(self, run_ids: Sequence[str]) -> list[RunRecord]:
+        """Return those that there are."""
+        found = [await self.get(run_id) for run_id in run_ids]
+        return [run for run in found if run is not None]
+
     async def one_shots(self, limit: int) -> list[RunRecord]:
         """Return one-shots that are not over, oldest first."""
         found = [run for run in self._memory.runs.values() if _is_open_one_shot(run)]

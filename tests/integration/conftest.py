@@ -1,6 +1,7 @@
 """A cluster on the shared server, under a namespace of its own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from external_server import ExternalServer
 from hands import Hands
 from infrastructure.program import Program
 from infrastructure.redis import watch
+from integration.history_kit import HistoryUnderTest
 from integration.watched_kit import Start, make
+from postgres_server import PostgresServer
 
 
 @pytest.fixture
@@ -54,3 +57,31 @@ async def begin(namespace: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     yield start
     for program in programs:
         await program.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL for all tests of this process; do not stop or freeze it."""
+    server = PostgresServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def history_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: a test that asks for it runs on each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'history.sqlite3'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_database()
+
+
+@pytest.fixture
+async def history(history_url: str) -> AsyncIterator[HistoryUnderTest]:
+    """An open history without jobs."""
+    made = HistoryUnderTest(history_url)
+    await made.database.open()
+    yield made
+    await made.database.close()

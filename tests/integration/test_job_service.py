@@ -99,7 +99,7 @@ async def test_ids_sort_by_time(api: Instance) -> None:
 async def test_a_job_that_succeeds_has_a_result(worker: Instance) -> None:
     job = (await worker.jobs.submit(asked(params={"customer": 1, "says": {"rows": 3}}))).job
     found = await ended(worker, job.id)
-    assert (found.status, found.attempt, found.instance_id) == ("succeeded", 1, None)
+    assert (found.status, found.attempt, found.instance_id) == ("succeeded", 1, "i1")
     assert await worker.jobs.result(job.id) == {"rows": 3}
 
 

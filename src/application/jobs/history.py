@@ -1,7 +1,7 @@
 """What the job service needs from the history: jobs that are over, for longer than the store keeps them."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from application.jobs.store import JobFilter
 from domain.jobs.errors import HistoryIsOff
@@ -35,6 +35,10 @@ class JobHistory(Protocol):
         """Return a job, or None when the history does not have it."""
         ...
 
+    async def params(self, job_id: str) -> dict[str, Any] | None:
+        """Return the data that a job was given; None when the history does not have it."""
+        ...
+
     async def stats(self, days: int, team_id: str | None = None) -> JobStats:
         """Return how the jobs fared that ended today and in the days before, ``days`` in all (UTC)."""
         ...
@@ -45,6 +49,15 @@ def before(ended_ms: int, job_id: str) -> str:
     return f"h:{ended_ms}:{job_id}"
 
 
+FROM_THE_START = before(10**15 - 1, "")
+"""The cursor for all jobs of the history."""
+
+
+def is_past(cursor: str) -> bool:
+    """Tell whether a cursor is one of the history."""
+    return cursor.startswith("h:")
+
+
 class NoHistory:
     """Implements ``JobHistory`` where nobody keeps one."""
 
@@ -53,6 +66,10 @@ class NoHistory:
         return HistoryPage([], None)
 
     async def get(self, job_id: str) -> Job | None:
+        """Return None."""
+        return None
+
+    async def params(self, job_id: str) -> dict[str, Any] | None:
         """Return None."""
         return None
 

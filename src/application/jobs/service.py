@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from application.jobs.acceptance import Acceptance
+from application.jobs.history import FROM_THE_START, JobHistory, NoHistory, before, is_past
 from application.jobs.showing import accepted_job, job_of
 from application.jobs.store import Accepted, JobFilter, JobStore, NewJob
 from application.runs.registry import JobRegistry
@@ -14,9 +15,11 @@ from application.scheduling.deeds import Deed, WriteDown, unwritten
 from application.scheduling.tracing import UNTRACED, SchedulingTrace
 from domain.errors import RoundsmanError, StoreUnavailable
 from domain.jobs.errors import (
+    HistoryUnavailable,
     IdempotencyConflict,
     InvalidJob,
     JobIsOver,
+    JobIsPast,
     JobNoLongerKept,
     JobNotFound,
     JobNotRetryable,
@@ -26,7 +29,7 @@ from domain.jobs.errors import (
 from domain.jobs.job import Job
 from domain.jobs.queue import Queues
 from domain.jobs.request import JobRequest
-from domain.runs.run import TERMINAL, RunReason, RunRecord, RunStatus
+from domain.runs.run import TERMINAL, RunReason, RunStatus
 from domain.scheduling.errors import TimeInThePast
 
 MOST_AT_ONCE = 10_000
@@ -81,7 +84,9 @@ class JobService:
         default_timeout_s: float = 300.0,
         write_down: WriteDown = unwritten,
         trace: SchedulingTrace = UNTRACED,
+        history: JobHistory | None = None,
     ) -> None:
+        self._history = history or NoHistory()
         self._store = store
         self._runs = runs
         self.queues = queues or Queues()
@@ -114,44 +119,68 @@ class JobService:
             return await self._submit(requests)
 
     async def get(self, job_id: str) -> Job:
-        """Return a job; raises ``JobNotFound``."""
-        return job_of(await self._found(job_id))
+        """Return a job, from the history where the store no longer has it.
+
+        Raises ``JobNotFound``, and ``HistoryUnavailable`` when nobody can tell.
+        """
+        run = await self._runs.get(job_id)
+        job = job_of(run) if run is not None else await self._history.get(job_id)
+        if job is None or (run is not None and run.reason is not RunReason.ONE_SHOT):
+            raise JobNotFound(id=job_id)
+        return job
 
     async def params(self, job_id: str) -> dict[str, Any] | None:
         """Return the data that a job was given; None for one that is no longer kept."""
-        return await self._store.params(job_id)
+        known = await self._store.params(job_id)
+        return known if known is not None else await self._history.params(job_id)
 
     async def result(self, job_id: str) -> Any:
         """Return what a job returned; raises ``NoResultYet`` unless it succeeded, ``JobNotFound``."""
-        run = await self._found(job_id)
-        if run.status is not RunStatus.SUCCEEDED:
-            raise NoResultYet(id=job_id, status=run.status.value)
-        return run.result
+        job = await self.get(job_id)
+        if job.status is not RunStatus.SUCCEEDED:
+            raise NoResultYet(id=job_id, status=job.status.value)
+        return job.result
 
     async def list(self, wanted: JobFilter, limit: int = 50, cursor: str = "") -> JobPage:
-        """Return jobs, newest first: those that are not over before those that are."""
+        """Return jobs, newest first: those that are not over before those that are, and then those of the history.
+
+        While the history cannot be asked, what the store has is listed; who asks for more gets ``HistoryUnavailable``.
+        """
+        if is_past(cursor):
+            return await self._past(wanted, limit, cursor)
         page = await self._store.page(wanted, limit, cursor)
-        return JobPage([job_of(run) for run in page.items], page.next_cursor)
+        jobs = [job_of(run) for run in page.items]
+        if page.next_cursor is not None or (wanted.status is not None and wanted.status not in TERMINAL):
+            return JobPage(jobs, page.next_cursor)
+        past = before(*page.behind) if page.behind is not None else FROM_THE_START
+        if len(jobs) == limit:
+            return JobPage(jobs, past)
+        try:
+            rest = await self._past(wanted, limit - len(jobs), past)
+        except HistoryUnavailable:
+            return JobPage(jobs, past)
+        return JobPage(jobs + rest.items, rest.next_cursor)
 
     async def cancel(self, job_id: str, why: str = "cancelled by a person") -> Job:
         """End a job that is not over, one that executes too; raises ``JobIsOver`` and ``JobNotFound``.
 
         What was cancelled never ends as succeeded: its body may run on for a moment, and its outcome counts no more.
         """
-        await self._found(job_id)
+        job = await self.get(job_id)
         note = self._write_down(Deed("job.cancelled", job_id, of_job=True))
-        had = (await self._runs.cancel([job_id], why, note=note))[job_id]
-        if had == "":
-            raise JobNotFound(id=job_id)
+        had = (await self._runs.cancel([job_id], why, note=note))[job_id] or job.status.value
         if had in TERMINAL:
             raise JobIsOver(id=job_id, status=had)
         return await self.get(job_id)
 
     async def retry(self, job_id: str) -> Job:
-        """Queue a job again that failed, was cancelled or expired; raises ``JobNotRetryable`` and ``JobNotFound``."""
+        """Queue a job again that failed, was cancelled or expired.
+
+        Raises ``JobNotRetryable``, ``JobIsPast`` and ``JobNotFound``.
+        """
         had = (await self.retry_many([job_id]))[job_id]
         if had == "":
-            raise JobNotFound(id=job_id)
+            raise JobIsPast(id=(await self.get(job_id)).id)
         if had not in TERMINAL or had == RunStatus.SUCCEEDED:
             raise JobNotRetryable(id=job_id, status=had)
         return await self.get(job_id)
@@ -238,8 +267,9 @@ class JobService:
         shortest, longest = RETRY_AFTER_S
         return round(min(max(waiting / DRAINED / pace, shortest), longest))
 
-    async def _found(self, job_id: str) -> RunRecord:
-        run = await self._runs.get(job_id)
-        if run is None or run.reason is not RunReason.ONE_SHOT:
-            raise JobNotFound(id=job_id)
-        return run
+    async def _past(self, wanted: JobFilter, limit: int, cursor: str) -> JobPage:
+        """Return a page of the history, without those that were run again since: the store's list has these."""
+        page = await self._history.search(wanted, limit, cursor)
+        known = {run.run_id: run for run in await self._runs.find([job.id for job in page.items])}
+        again = {job.id for job in page.items if job.id in known and known[job.id].ended_at != job.ended_at}
+        return JobPage([job for job in page.items if job.id not in again], page.next_cursor)

@@ -75,10 +75,15 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """Some runs, newest first. ``next_cursor`` asks for what follows, also when a page is not full; None at the end."""
+    """Some runs, newest first. ``next_cursor`` asks for what follows, also when a page is not full; None at the end.
+
+    At the end, ``behind`` is when (ms) the last run ended that was looked at, and its id: the history goes on there.
+    None: of what is over nothing was there.
+    """
 
     items: list[RunRecord]
     next_cursor: str | None
+    behind: tuple[int, str] | None = None
 
 
 class JobStore(Protocol):

@@ -78,6 +78,10 @@ class RunStore(Protocol):
         """Return one run, also a settled one-shot that is still kept."""
         ...
 
+    async def find(self, run_ids: Sequence[str]) -> list[RunRecord]:
+        """Return those of these runs that ``get`` would, in the order asked."""
+        ...
+
     async def one_shots(self, limit: int) -> list[RunRecord]:
         """Return one-shots that are not settled, oldest first."""
         ...

@@ -83,6 +83,14 @@ class InvalidJobQuery(RoundsmanError):
     status = 422
 
 
+class JobIsPast(RoundsmanError):
+    """The job '{id}' is in the history alone, and cannot be queued again: what it was to do is no longer kept.
+
+    Submit a new one."""
+
+    status = 409
+
+
 class HistoryUnavailable(RoundsmanError):
     """The history of jobs cannot be asked: {why}.
 

@@ -1,13 +1,20 @@
 """The container of jobs: their store and their service."""
 
+from pathlib import Path
 from typing import Any
 
 from dependency_injector import containers, providers
 
+from application.jobs.history import JobHistory, NoHistory
 from application.jobs.service import JobService
 from application.runs.registry import JobRegistry
 from application.scheduling.deeds import WriteDown, unwritten
 from application.scheduling.tracing import UNTRACED, SchedulingTrace
+from infrastructure.jobs.history.connection import HistoryConnection
+from infrastructure.jobs.history.exports import ExportSet
+from infrastructure.jobs.history.keeper import HistoryKeeper
+from infrastructure.jobs.history.part import HistoryPart
+from infrastructure.jobs.history.settings import HistorySettings
 from infrastructure.jobs.store import RedisJobs
 from infrastructure.redis.connection import RedisStore
 from infrastructure.runs.scripts import Retention
@@ -30,12 +37,36 @@ def job_service(
     background_jobs: BackgroundJobsSettings,
     write_down: WriteDown,
     trace: SchedulingTrace,
+    history: JobHistory,
 ) -> JobService:
     """Return the service of jobs."""
     timeout_s = background_jobs.default_timeout_s
     return JobService(
-        registry, jobs, runs, settings.queues, default_timeout_s=timeout_s, write_down=write_down, trace=trace
+        registry,
+        jobs,
+        runs,
+        settings.queues,
+        default_timeout_s=timeout_s,
+        write_down=write_down,
+        trace=trace,
+        history=history,
     )
+
+
+def history_part(
+    store: RedisStore, instance_id: str, kept: Retention, settings: HistorySettings, data_dir: Path
+) -> HistoryPart | None:
+    """Return the history, not started; None where nobody keeps one."""
+    if not settings.enabled:
+        return None
+    connection = HistoryConnection(settings.address(data_dir))
+    exports = ExportSet(store, instance_id, kept, with_params=settings.params)
+    return HistoryPart(connection, HistoryKeeper(connection, exports, settings), exports)
+
+
+def job_history(part: HistoryPart | None) -> JobHistory:
+    """Return what is asked for jobs that are over."""
+    return NoHistory() if part is None else part.connection
 
 
 class JobsContainer(containers.DeclarativeContainer):
@@ -43,6 +74,8 @@ class JobsContainer(containers.DeclarativeContainer):
 
     settings = providers.Dependency(instance_of=QueuesSettings)
     background_jobs = providers.Dependency(instance_of=BackgroundJobsSettings)
+    history_settings = providers.Dependency(instance_of=HistorySettings)
+    data_dir = providers.Dependency(instance_of=Path)
     store = providers.Dependency(instance_of=RedisStore)
     instance_id = providers.Dependency(instance_of=str)
     registry = providers.Dependency(instance_of=JobRegistry)
@@ -52,4 +85,8 @@ class JobsContainer(containers.DeclarativeContainer):
     trace = providers.Dependency(instance_of=SchedulingTrace, default=providers.Object(UNTRACED))
 
     job_store = providers.Singleton(job_store, store, runs, instance_id, kept, settings)
-    service = providers.Singleton(job_service, registry, job_store, runs, settings, background_jobs, write_down, trace)
+    history_part = providers.Singleton(history_part, store, instance_id, kept, history_settings, data_dir)
+    history = providers.Singleton(job_history, history_part)
+    service = providers.Singleton(
+        job_service, registry, job_store, runs, settings, background_jobs, write_down, trace, history
+    )

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from application.jobs.store import Accepted, JobFilter, NewJob, RunPage, Verdict
 from application.runs.asking import Note
+from application.scheduling.moments import milliseconds
 from domain.errors import StoreUnavailable
 from domain.jobs.errors import InvalidJobQuery
 from domain.runs.run import TERMINAL, RunRecord, RunStatus, lane_of
@@ -101,20 +102,29 @@ class RedisJobs:
         found: list[tuple[RunRecord, str]] = []
         indexes = _indexes(wanted)
         at, after = _read_cursor(cursor)
-        read = 0
+        read, behind = 0, await self._place(indexes, at, after)
         while at < len(indexes) and len(found) <= limit and read < READ_AT_MOST:
             ids = await self._newest(indexes[at], after)
             read += len(ids)
             runs = await self._runs.find(ids)
             found += [(run, f"{at}:{run.run_id}") for run in runs if wanted.takes(run)]
+            behind = _last_ended(runs) or behind
             at, after = (at, ids[-1]) if len(ids) == READ_AT_ONCE else (at + 1, "")
         if len(found) > limit:
             return RunPage([run for run, _ in found[:limit]], found[limit - 1][1])
-        return RunPage([run for run, _ in found], f"{at}:{after}" if at < len(indexes) else None)
+        return RunPage([run for run, _ in found], f"{at}:{after}" if at < len(indexes) else None, behind)
 
     async def pace_of(self, queue: str) -> float | None:
         """Return None: nobody counts yet."""
         return None
+
+    async def _place(self, indexes: Sequence[str], at: int, after: str) -> tuple[int, str] | None:
+        """Return when the job of a cursor ended, and its id; None when it is not over, or there is none."""
+        if not after or at >= len(indexes) or indexes[at] == INDEXES[0]:
+            return None
+        with store_errors():
+            ended = await self._redis.zscore(self._store.key(indexes[at]), after)
+        return None if ended is None else (int(ended), after)
 
     async def _newest(self, index: str, after: str) -> list[str]:
         """Return ids of an index from the newest on, or those that come after one of them."""
@@ -129,6 +139,11 @@ class RedisJobs:
                     )
                 first = rank + 1
             return await cast(Awaitable[list[str]], self._redis.zrevrange(key, first, first + READ_AT_ONCE - 1))
+
+
+def _last_ended(runs: Sequence[RunRecord]) -> tuple[int, str] | None:
+    ended = [(milliseconds(run.ended_at), run.run_id) for run in runs[-1:] if run.ended_at is not None]
+    return ended[-1] if ended else None
 
 
 def _indexes(wanted: JobFilter) -> tuple[str, ...]:

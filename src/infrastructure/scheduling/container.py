@@ -24,7 +24,7 @@ from infrastructure.scheduling.tick import Pace
 from infrastructure.settings import BackgroundJobsSettings
 
 
-def retention(settings: BackgroundJobsSettings) -> Retention:
+def retention(settings: BackgroundJobsSettings, exported_at_most: int) -> Retention:
     """Return what the settings say about keeping."""
     return Retention(
         events_kept=settings.events_kept,
@@ -33,6 +33,7 @@ def retention(settings: BackgroundJobsSettings) -> Retention:
         finished_jobs_ttl_s=settings.finished_jobs_ttl_s,
         dead_jobs_kept=settings.dead_jobs_kept,
         dead_jobs_ttl_s=settings.dead_jobs_ttl_s,
+        exported_at_most=exported_at_most,
     )
 
 
@@ -130,7 +131,10 @@ class SchedulingContainer(containers.DeclarativeContainer):
     rules = providers.Dependency(instance_of=str, default=providers.Object(""))
     """Weights and limits of queues and jobs, as claim.lua reads them."""
 
-    kept = providers.Singleton(retention, settings)
+    exported_at_most = providers.Dependency(instance_of=int, default=0)
+    """How many jobs may wait for the history; 0 where nobody keeps one."""
+
+    kept = providers.Singleton(retention, settings, exported_at_most)
     schedules = providers.Singleton(RedisJobStore, store, instance_id, kept)
     runs = providers.Singleton(RedisRunStore, store, instance_id, kept)
     engine = providers.Singleton(

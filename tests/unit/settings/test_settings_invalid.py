@@ -50,7 +50,7 @@ CASES = [
     ("port = 1", "port is not known: did you mean port in [server]? (in given.toml)"),
     ("[telemetry]\nqqqq = 1", "telemetry.qqqq is not known: known there: log_level, log_format, metrics_address"),
     ("prot = 1", "prot is not known: did you mean port in [server]?"),
-    ("[queues]\nx = 1", "queues is not known: known there: data_dir, server, "),
+    ("[zzzz]\nx = 1", "zzzz is not known: known there: data_dir, server, "),
     (keys("", 'name = "b", rule = 1'), "server.api_keys[1].rule is not known: did you mean role?"),
     (rules('id = "a"\nmetric = "no_data"\nlabel = {}'), "alerts.rules[0].label is not known: did you mean labels?"),
     # wrong kinds

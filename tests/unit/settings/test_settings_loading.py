@@ -53,7 +53,7 @@ def test_the_shipped_file_says_the_defaults_and_every_key() -> None:
 
 def test_the_example_rule_of_the_shipped_file_is_valid() -> None:
     text = SHIPPED.read_text()
-    example = "\n".join(re.findall(r"^#   ((?:\[\[|\w+ = (?!\[\{)).*)$", text, re.MULTILINE))
+    example = "\n".join(re.findall(r"^#   ((?:\[|\w+ = (?!\[\{)).*)$", text, re.MULTILINE))
     assert load(example).alerts.rules[0].id == "high-cpu"
 
 

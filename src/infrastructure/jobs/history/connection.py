@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from application.jobs.history import HistoryPage
 from application.jobs.store import JobFilter
@@ -81,6 +81,13 @@ class HistoryConnection:
         from infrastructure.jobs.history.searching import HistorySearch
 
         return await HistorySearch(database).get(job_id)
+
+    async def params(self, job_id: str) -> dict[str, Any] | None:
+        """Return the data of a job, or None."""
+        database = await self.database()
+        from infrastructure.jobs.history.searching import HistorySearch
+
+        return await HistorySearch(database).params(job_id)
 
     async def stats(self, days: int, team_id: str | None = None) -> JobStats:
         """Return how jobs fared; see the protocol."""

@@ -1,10 +1,12 @@
 """Ask the history: one job, a page of them, and how they fared."""
 
 import asyncio
+import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -34,6 +36,13 @@ class HistorySearch:
         async with self._database.reading(ASK_TIMEOUT_S) as connection:
             found = (await connection.execute(sa.select(jobs).where(jobs.c.id == job_id))).mappings().first()
         return job_of(dict(found)) if found is not None else None
+
+    async def params(self, job_id: str) -> dict[str, Any] | None:
+        """Return the data of a job; None without it, which is the rule (setting ``history.params``)."""
+        async with self._database.reading(ASK_TIMEOUT_S) as connection:
+            found = (await connection.execute(sa.select(jobs.c.params).where(jobs.c.id == job_id))).scalar()
+        data = json.loads(found) if found else None
+        return data if isinstance(data, dict) else None
 
     async def search(self, wanted: JobFilter, limit: int, cursor: str = "") -> HistoryPage:
         """Return a page by keyset: what comes in meanwhile moves nothing."""

@@ -9,7 +9,7 @@ for i = 3, #ARGV do
   if run and run.reason == 'one_shot' and ALLOWED[run.status .. '>queued'] and noted(run, 'ended') then
     move(run, 'queued')
     run.retries, run.started = 0, ''
-    for _, name in ipairs({ 'ended', 'ending', 'error', 'progress', 'message', 'takeovers', 'stopped' }) do note(run, name, nil) end
+    for _, name in ipairs({ 'ended', 'ending', 'by', 'error', 'progress', 'message', 'takeovers', 'stopped' }) do note(run, name, nil) end
     run.order = order_at(run, NOW)
     for _, kept in ipairs({ 'done', 'dead', 'export' }) do redis.call('ZREM', PREFIX .. kept, id) end
     redis.call('ZADD', PREFIX .. 'oneshots', NOW_TEXT, id)

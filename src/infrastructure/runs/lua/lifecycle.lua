@@ -18,6 +18,7 @@ end
 local HELD_BY = { 'done', 'dead', 'export' }
 local retained = false
 local function retain(run, ending)
+  if run.owner ~= '' then note(run, 'by', run.owner) end
   run.owner, run.order = '', ''
   note(run, 'held', nil)
   note(run, 'ended', NOW_TEXT)

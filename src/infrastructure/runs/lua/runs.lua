@@ -1,6 +1,6 @@
 -- A run is one text in `runs`, whose lines infrastructure/runs/records.py reads too: what changes, then what does not. The
 -- tag, its last and longest line, is cut off by its place: a pattern reads it letter by letter.
--- `more` is JSON of what few runs have: held, stopped, takeovers, error, story, progress, message, corr, trace, ended, ending.
+-- `more` is JSON of what few runs have: held, stopped, takeovers, error, story, progress, message, corr, trace, ended, ending, by.
 local LINES = '^' .. string.rep('([^\n]*)\n', 8) .. '()[^\n]*\n' .. string.rep('([^\n]*)\n', 3) .. '()'
 
 local function parse(id, text)

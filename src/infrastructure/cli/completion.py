@@ -79,6 +79,16 @@ def complete_topic(ctx: typer.Context, incomplete: str) -> list[str]:
     return [topic for topic in TOPICS if topic.startswith(incomplete)]
 
 
+def job_ids(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the id of a job: those not over, and the newest of the others."""
+    try:
+        with _open(ctx) as client:
+            items = list(client.get("/jobs", limit=MOST)["items"])
+            return [found for found in (str(item["id"]) for item in items) if found.startswith(incomplete)]
+    except (CliError, LookupError, TypeError):
+        return []
+
+
 schedule_ids = ids_of("/schedules")
 worker_ids = ids_of("/workers")
 

@@ -92,6 +92,12 @@ class PostgresServer:
     def url(self, database: str) -> str:
         return f"postgresql://roundsman@/{database}?host={self.directory}"
 
+    def connections(self) -> int:
+        """Count the connections of this program, to whatever database."""
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'roundsman'"
+        done = self._run("psql", "-h", str(self.directory), "-U", "roundsman", "-Atc", asked, "postgres")
+        return int(done.stdout)
+
     def _answers(self) -> bool:
         done = self._run("pg_isready", "-q", "-h", str(self.directory))
         return done.returncode == 0

@@ -100,14 +100,17 @@ class HistoryKeeper:
         if not waiting:
             return 0
         writer = await self._writer()
-        rows, refused = await self._read(waiting)
-        for row, error in await writer.write(rows):
+        rows, odd = await self._read(waiting)
+        refused = await writer.write(rows)
+        for row, error in refused:
             self._refuse(row["id"], error)
-            refused.add(row["id"])
-        here = {(row["id"], row["ended_ms"]) for row in rows}
-        done = [one for one in waiting if one.job_id in refused or (one.job_id, one.ended_ms) in here]
-        await self._exports.exported(done)
-        self.counters.exported += len(done) - len(refused)
+        # What was run again meanwhile, and looks odd for that, the store keeps; what stays odd would be here for ever.
+        for one, error in odd:
+            if await self._exports.exported([one]):
+                self._refuse(one.job_id, error)
+        left = {one.job_id for one, _ in odd}
+        await self._exports.exported([one for one in waiting if one.job_id not in left])
+        self.counters.exported += len(rows) - len(refused)
         return len(waiting)
 
     async def tidy(self) -> None:
@@ -158,24 +161,21 @@ class HistoryKeeper:
             await database.open()  # it may be another one that came back
         return HistoryWriter(database)
 
-    async def _read(self, waiting: Iterable[Waiting]) -> tuple[list[Row], set[str]]:
-        """Return rows of those that are over as they were when they were put here, and the ids of what is none."""
+    async def _read(self, waiting: Iterable[Waiting]) -> tuple[list[Row], list[tuple[Waiting, Exception]]]:
+        """Return rows of those that are over as they were when they were put here, and what is wrong with others."""
         rows: list[Row] = []
-        refused: set[str] = set()
+        odd: list[tuple[Waiting, Exception]] = []
         for number, one in enumerate(waiting, 1):
             if number % READ_AT_ONCE == 0:
                 await asyncio.sleep(0)
             try:
-                row = row_of(one.text, one.payload) if one.text else None
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                self._refuse(one.job_id, error)
-                refused.add(one.job_id)
-                continue
-            if one.text is None:
-                refused.add(one.job_id)  # somebody removed it
-            elif row is not None and row["ended_ms"] == one.ended_ms:
+                row = row_of(one.text or "", one.payload)
+                if row is None or row["ended_ms"] != one.ended_ms:
+                    raise ValueError("it did not end when it was put here")  # noqa: TRY301 - as any other oddity
                 rows.append(row)
-        return rows, refused
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                odd.append((one, error))
+        return rows, odd
 
     def _refuse(self, job_id: str, error: BaseException) -> None:
         self.counters.refused += 1

@@ -28,13 +28,13 @@ class HistoryPart:
     def __init__(self, connection: HistoryConnection, keeper: HistoryKeeper, exports: ExportSet) -> None:
         self.connection = connection
         self.keeper = keeper
-        self._exports = exports
+        self.exports = exports
         self._dropped: int | None = None
         self._dropped_at: float | None = None
 
     async def backlog(self) -> Backlog:
         """Return what waits in the store; raises ``StoreUnavailable``."""
-        found = await self._exports.backlog()
+        found = await self.exports.backlog()
         if self._dropped is not None and found.dropped > self._dropped:
             self._dropped_at = time.monotonic()
         self._dropped = found.dropped

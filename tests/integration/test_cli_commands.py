@@ -35,8 +35,10 @@ ADD_WITH_EVERYTHING = (
         ),
         ("workers import --region r --json", "POST", "/workers/import", {"provider": "aws", "region": "r"}),
         (
-            "workers import --region r --account a --tag t=web --tag o= --state running --instance-id i-1 --monitor"
-            " --json",
+            (
+                "workers import --region r --account a --tag t=web --tag o= --state running --instance-id i-1 --monitor"
+                " --json"
+            ),
             "POST",
             "/workers/import",
             {
@@ -53,7 +55,62 @@ ADD_WITH_EVERYTHING = (
         ("workers monitor w1 --resume", "PUT", "/workers/w1/monitoring", {"paused": False}),
         ("workers stop w1", "DELETE", "/workers/w1/monitoring", None),
         ("workers stop w1 --cancel-running", "DELETE", "/workers/w1/monitoring?cancel_running=true", None),
-        ("alerts list --worker w1 --json", "GET", "/alerts?worker_id=w1&limit=200", None),
+        ("alerts list --worker w1 --json", "GET", "/alerts?worker=w1&limit=200", None),
+        (
+            "alerts list --state firing --rule r --severity info --json",
+            "GET",
+            "/alerts?state=firing&rule=r&severity=info&limit=200",
+            None,
+        ),
+        ("alerts show r@w@1", "GET", "/alerts/r@w@1", None),
+        ("alerts ack r@w@1", "POST", "/alerts/r@w@1/ack", {}),
+        (
+            "alerts ack r@w@1 --note known --for 2h --severity critical",
+            "POST",
+            "/alerts/r@w@1/ack",
+            {"note": "known", "for_s": 7200.0, "severity": "critical"},
+        ),
+        (
+            "alerts ack r@w@1 --until 2026-11-22T09:00:00+01:00",
+            "POST",
+            "/alerts/r@w@1/ack",
+            {"until": "2026-11-22T08:00:00Z"},
+        ),
+        ("alerts unack r@w@1", "DELETE", "/alerts/r@w@1/ack", None),
+        (
+            (
+                "alerts silence --rule r --worker db-* --worker w1 --severity info --label a=b --label a=c --label d="
+                " --for 1h --reason why"
+            ),
+            "POST",
+            "/silences",
+            {
+                "matchers": {
+                    "rule_ids": ["r"],
+                    "worker_ids": ["db-*", "w1"],
+                    "severities": ["info"],
+                    "labels": {"a": ["b", "c"], "d": [""]},
+                },
+                "reason": "why",
+                "for_s": 3600.0,
+            },
+        ),
+        (
+            "alerts silence --all --until 2026-11-22T08:00:00Z --start 2026-11-22T07:00:00Z --reason why",
+            "POST",
+            "/silences",
+            {
+                "matchers": {"worker_ids": ["*"]},
+                "reason": "why",
+                "ends_at": "2026-11-22T08:00:00Z",
+                "starts_at": "2026-11-22T07:00:00Z",
+            },
+        ),
+        ("alerts silences --state expired --json", "GET", "/silences?state=expired&limit=200", None),
+        ("alerts unsilence silence-1", "DELETE", "/silences/silence-1", None),
+        ("alerts rules list --limit 3 --json", "GET", "/alert-rules?limit=3", None),
+        ("alerts rules show r", "GET", "/alert-rules/r", None),
+        ("alerts rules rm r", "DELETE", "/alert-rules/r", None),
         (
             "alerts deliveries --channel c --alert a@w@1 --outcome sent --limit 3 --json",
             "GET",
@@ -136,7 +193,7 @@ def test_a_calendar_or_a_whole_trigger_is_sent_as_it_is() -> None:
         ("workers monitor w1 --interval 5 --cron x", "--interval and --cron: give one of them"),
         ("workers monitor w1 --interval 5x", "'5x' is not a duration"),
         ("workers monitor w1 --interval -5", "'-5' is not a duration"),
-        ("workers monitor", "Missing argument 'ID'"),
+        ("workers monitor", "which workers: give ids"),
         ("workers show ..", "'..' is no id"),
         ("workers list --limit 0", "--limit"),
         ("workers add Box", "Missing option '--provider'"),
@@ -239,10 +296,12 @@ def test_every_command_has_help_with_an_example() -> None:
     groups = {
         "workers": ["list", "add", "show", "monitor", "stop", "rm", "metrics"],
         "schedules": ["list", "show", "add", "pause", "resume", "run", "rm", "runs", "backfill"],
-        "alerts": ["list", "deliveries"],
+        "alerts": ["list", "show", "ack", "unack", "silence", "silences", "unsilence", "deliveries"],
+        "alerts rules": ["list", "show", "put", "rm", "test"],
         "channels": ["list", "test"],
     }
-    commands = [["run"], ["check"], ["health"], *([group, name] for group, names in groups.items() for name in names)]
+    named = [[*group.split(), name] for group, names in groups.items() for name in names]
+    commands = [["run"], ["check"], ["health"], *named]
     for command in commands:
         found = roundsman(*command, "--help")
         assert found.status == 0

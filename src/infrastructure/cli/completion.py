@@ -74,6 +74,20 @@ def channel_names(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def first_ids_of(path: str) -> Complete:
+    """Return what completes an id of a list that is not in the order of its ids: of its first page, that is."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        try:
+            with _open(ctx) as client:
+                found = [str(item["id"]) for item in client.get(path, limit=MOST)["items"]]
+        except (CliError, ValueError, TypeError, LookupError, AttributeError):
+            return []
+        return [one for one in found if one.startswith(incomplete)]
+
+    return complete
+
+
 def complete_topic(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete a topic of events; what the program does not know is allowed all the same."""
     return [topic for topic in TOPICS if topic.startswith(incomplete)]
@@ -91,6 +105,9 @@ def job_ids(ctx: typer.Context, incomplete: str) -> list[str]:
 
 schedule_ids = ids_of("/schedules")
 worker_ids = ids_of("/workers")
+rule_ids = ids_of("/alert-rules")
+alert_ids = first_ids_of("/alerts")
+silence_ids = first_ids_of("/silences")
 
 
 def _ids(ctx: typer.Context, path: str, incomplete: str) -> list[str]:

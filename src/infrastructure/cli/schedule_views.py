@@ -1,4 +1,4 @@
-"""Schedules, runs and alerts as tables and sentences."""
+"""Schedules and runs as tables and sentences."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -61,19 +61,6 @@ def run_columns(now: datetime) -> list[Column]:
         Column("TOOK", lambda row: _took(row, now), right=True),
         Column("INSTANCE", field("instance")),
         Column("ERROR", field("error")),
-    ]
-
-
-def alert_columns(now: datetime) -> list[Column]:
-    """Return the columns of a list of alerts."""
-    return [
-        Column("STATE", field("state")),
-        Column("SEVERITY", field("severity")),
-        Column("RULE", field("rule_id")),
-        Column("WORKER", lambda row: pick(row, "worker_name") or pick(row, "worker_id")),
-        Column("OPENED", lambda row: describe_moment(pick(row, "opened_at"), now)),
-        Column("RESOLVED", lambda row: describe_moment(pick(row, "resolved_at"), now)),
-        Column("SUMMARY", field("summary")),
     ]
 
 

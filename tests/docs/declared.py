@@ -33,6 +33,11 @@ NOT_RUN = {
     "systemctl ": "for a server with systemd; tests/docs/test_deploy_guide.py copies a store and starts on the copy",
     "cp -a /var/lib/roundsman": "the same",
     "roundsman workers import": "for an account of AWS; tests/distributed/test_program_aws.py imports from a stand-in",
+    "[FIRING] critical: filesystem-full": "a message; tests/distributed/test_program_alerts.py receives some",
+    "roundsman alerts show filesystem-full@": "for an alert that fires; tests/integration/test_cli_alerts.py has one",
+    "roundsman alerts ack filesystem-full@": "the same",
+    "roundsman alerts unack filesystem-full@": "the same",
+    "roundsman alerts unsilence silence-": "for a silence that is there; tests/integration/test_cli_alerts.py ends one",
     ". .venv/bin/activate": "the tests are in that environment",
 }
 """How a block, or a line of a shell block, begins -> why nobody runs it."""

@@ -143,7 +143,7 @@ async def _registered(book: RedisWorkers, count: int) -> list[Worker]:
 
 
 def _weighed(server: Server) -> dict[str, int]:
-    """Return the bytes of all keys of monitoring (series, shapes, workers, looks) and of the events, and their number."""
+    """Return the bytes of all keys of monitoring (series, shapes, workers, looks), and of how many events."""
     with redis.Redis.from_url(server.url, decode_responses=True) as client:
         found = {"monitoring": 0, "events": 0, "told": 0}
         for key in client.scan_iter(count=1000):

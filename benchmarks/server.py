@@ -87,6 +87,11 @@ class Server:
         stats: dict[str, Any] = self._client.memory_stats()
         return int(stats["dataset.bytes"]) + sum(int(size) for size in stats.get("db.0", {}).values())
 
+    def used(self) -> dict[str, int]:
+        """Return the bytes that it has in use by its own count, and those that the system counts as its memory."""
+        found = self._info("memory")
+        return {"used": int(found["used_memory"]), "rss": int(psutil.Process(self._valkey.pid).memory_info().rss)}
+
     def events(self) -> int:
         """Return the bytes of all streams: in our case those of the event bus."""
         found = self._client.scan_iter(count=1000, _type="stream")

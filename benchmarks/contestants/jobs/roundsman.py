@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from application.jobs.service import MOST_AT_ONCE, JobService, Submitted
@@ -27,8 +28,13 @@ class Roundsman:
     """Claims, leases, statuses, events, the monitoring of this machine: all as delivered, but for the HTTP server."""
 
     def __init__(self, case: JobCase) -> None:
-        settings = {"store": {"redis_url": case.redis_url}, "background_jobs": {"modules": [JOBS]}}
+        settings = {
+            "data_dir": str(Path(case.board_file).parent / "data"),
+            "store": {"redis_url": case.redis_url},
+            "background_jobs": {"modules": [JOBS]},
+        }
         self._program = Program(Settings.model_validate(settings), role="api" if case.role == "submit" else "all")
+        self._stack = ExitStack()
 
     @property
     def _service(self) -> JobService:
@@ -38,6 +44,7 @@ class Roundsman:
     async def open(self) -> None:
         """Start, as ``roundsman run`` does."""
         await self._program.start()
+        self._stack.enter_context(lasting_objects_spared())
 
     async def submit(self, indexes: Sequence[int]) -> None:
         """Submit in bulk, as many a call as it takes."""
@@ -79,16 +86,15 @@ class Roundsman:
 
     async def close(self) -> None:
         """Stop."""
+        self._stack.close()
         await self._program.stop()
 
     def work(self) -> None:
         """Run the program until the process is ended."""
 
         async def run() -> None:
-            await self._program.start()
-            with ExitStack() as stack:
-                stack.enter_context(lasting_objects_spared())
-                await asyncio.Event().wait()
+            await self.open()
+            await asyncio.Event().wait()
 
         asyncio.run(run())
 

@@ -29,6 +29,7 @@ from domain.jobs.errors import (
 from domain.jobs.job import Job
 from domain.jobs.queue import Queues
 from domain.jobs.request import JobRequest
+from domain.jobs.statistics import JobStats
 from domain.runs.run import TERMINAL, RunReason, RunStatus
 from domain.scheduling.errors import TimeInThePast
 
@@ -160,6 +161,13 @@ class JobService:
         except HistoryUnavailable:
             return JobPage(jobs, past)
         return JobPage(jobs + rest.items, rest.next_cursor)
+
+    async def stats(self, days: int, team_id: str | None = None) -> JobStats:
+        """Return how jobs fared that ended today and in the days before, ``days`` in all (UTC).
+
+        Raises ``HistoryIsOff`` and ``HistoryUnavailable``.
+        """
+        return await self._history.stats(days, team_id)
 
     async def cancel(self, job_id: str, why: str = "cancelled by a person") -> Job:
         """End a job that is not over, one that executes too; raises ``JobIsOver`` and ``JobNotFound``.

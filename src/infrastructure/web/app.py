@@ -27,6 +27,7 @@ from infrastructure.web import (
     fleet,
     instances,
     job_events,
+    job_stats,
     jobs,
     metrics,
     monitoring,
@@ -50,6 +51,7 @@ FEATURES: tuple[APIRouter, ...] = (
     monitoring.router,
     fleet.router,
     schedules.router,
+    job_stats.router,  # before what takes any id
     jobs.router,
     job_events.router,
     deliveries.router,

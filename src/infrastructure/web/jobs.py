@@ -8,9 +8,11 @@ from application.jobs.service import Answer
 from application.jobs.store import JobFilter
 from domain.errors import RoundsmanError
 from domain.jobs.errors import (
+    HistoryUnavailable,
     IdempotencyConflict,
     InvalidJobQuery,
     JobIsOver,
+    JobIsPast,
     JobNoLongerKept,
     JobNotFound,
     JobNotRetryable,
@@ -53,9 +55,14 @@ ID = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,199}$"
 JobId = Annotated[str, Path(alias="id", pattern=ID, description="The job's id.", examples=[JOB_ID])]
 Cursor = Annotated[
     str | None,
-    Query(pattern=r"^[0-9]{1,3}:.{0,200}$", description="`next_cursor` of the page before.", examples=[f"0:{JOB_ID}"]),
+    Query(
+        pattern=r"^[0-9a-z]{1,3}:[0-9A-Za-z._:\-]{0,240}$",
+        description="`next_cursor` of the page before.",
+        examples=[f"0:{JOB_ID}"],
+    ),
 ]
 NOT_FOUND = JobNotFound(id=JOB_ID)
+HISTORY_AWAY = HistoryUnavailable(why="Connection refused")
 REFUSALS: tuple[RoundsmanError, ...] = (
     UnknownJob(name="Imprt", hint="Did you mean Import?"),
     WrongTaskType(name="Report", actual="recurrent", wanted="scheduled"),
@@ -126,7 +133,9 @@ async def submit_many(wanted: BulkRequest, services: FromServices, correlation_i
     "",
     summary="List jobs",
     dependencies=VIEWER,
-    responses=problems(InvalidJobQuery(why="the cursor names the job 'x', which moved on; ask from the start again")),
+    responses=problems(
+        InvalidJobQuery(why="the cursor names the job 'x', which moved on; ask from the start again"), HISTORY_AWAY
+    ),
 )
 async def list_jobs(
     services: FromServices,
@@ -134,7 +143,7 @@ async def list_jobs(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> JobList:
-    """Return jobs, newest first: those that are not over before those that are.
+    """Return jobs, newest first: those that are not over, those that are, and older ones that the history has.
 
     A page may have fewer items than `limit` and a `next_cursor` nevertheless: it looks at some thousand jobs at most.
     """
@@ -149,7 +158,7 @@ async def retry_many(wanted: RetryRequest, services: FromServices) -> RetriedVie
     return RetriedView(retried=done.retried, more=done.more)
 
 
-@router.get("/{id}", summary="Show a job", dependencies=VIEWER, responses=problems(NOT_FOUND))
+@router.get("/{id}", summary="Show a job", dependencies=VIEWER, responses=problems(NOT_FOUND, HISTORY_AWAY))
 async def get_job(job_id: JobId, services: FromServices) -> JobDetails:
     """Return a job with what it was given, how far it is, when it may be done, and its earlier attempts."""
     job = await services.jobs.get(job_id)
@@ -162,7 +171,7 @@ async def get_job(job_id: JobId, services: FromServices) -> JobDetails:
     "/{id}/result",
     summary="Get what a job returned",
     dependencies=VIEWER,
-    responses=problems(NOT_FOUND, NoResultYet(id=JOB_ID, status="running")),
+    responses=problems(NOT_FOUND, NoResultYet(id=JOB_ID, status="running"), HISTORY_AWAY),
 )
 async def get_result(job_id: JobId, services: FromServices) -> JobResult:
     """Return the result of a job that succeeded."""
@@ -173,7 +182,7 @@ async def get_result(job_id: JobId, services: FromServices) -> JobResult:
     "/{id}",
     summary="Cancel a job",
     dependencies=OPERATOR,
-    responses=problems(NOT_FOUND, JobIsOver(id=JOB_ID, status="succeeded")),
+    responses=problems(NOT_FOUND, JobIsOver(id=JOB_ID, status="succeeded"), HISTORY_AWAY),
 )
 async def cancel_job(
     job_id: JobId,
@@ -196,7 +205,7 @@ async def cancel_job(
     summary="Queue a job again",
     response_description="It waits again, with its retries new and its attempts counted on.",
     dependencies=OPERATOR,
-    responses=problems(NOT_FOUND, JobNotRetryable(id=JOB_ID, status="succeeded")),
+    responses=problems(NOT_FOUND, JobNotRetryable(id=JOB_ID, status="succeeded"), JobIsPast(id=JOB_ID), HISTORY_AWAY),
 )
 async def retry_job(job_id: JobId, services: FromServices) -> JobView:
     """Queue a job again that failed, was cancelled or expired."""

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import jobs
+from benchmarks import jobs, monitoring
 from benchmarks.contestants.jobs.interface import Board
 from benchmarks.measuring import Start, expected, percentile, punctuality
+from benchmarks.monitoring_day import filled_day
+from benchmarks.monitoring_report import CALLS
 from benchmarks.schedules import parse
+from benchmarks.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,3 +95,34 @@ def test_options_of_jobs_name_what_there_is(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         jobs.parse(["--only", "apscheduler_redis"])
     assert "invalid choice: 'apscheduler_redis'" in capsys.readouterr().err
+
+
+async def test_quick_run_of_monitoring_watches_a_fleet_until_its_alerts_arrive(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    command = ["-m", "benchmarks.monitoring", "--quick", "--parts", "fleet", "--json", str(figures)]
+    process = await create_subprocess_exec(sys.executable, *command, cwd=ROOT, stdout=PIPE, stderr=PIPE)
+    printed, progress = await process.communicate()
+    assert process.returncode == 0, progress.decode()
+    assert "| 30 | 1 | 5 | firing | 5 |" in printed.decode()
+    (row,) = json.loads(figures.read_text())["fleet"]
+    assert "failed" not in row
+    first = row["first"]
+    assert (first["started"], first["sampled"], first["failed"]) == (30, 30, 0)
+    assert set(first["calls"]) == set(CALLS)
+    assert row["latency"]["firing"]["p50"] <= row["latency"]["firing"]["max"]
+
+
+async def test_a_day_of_samples_is_weighed_by_worker(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        found = await filled_day(server, "ec2", workers=2, interval_s=600)
+    assert (found["workers"], found["samples_each"]) == (2, 144)
+    assert 40 < found["bytes_each"] / 144 < 400
+    assert found["bytes_an_event"] > 100
+
+
+def test_options_of_monitoring_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert monitoring.parse(["--parts", "day", "fleet"]).parts == ("fleet", "day")
+    assert monitoring.parse(["--quick", "--workers", "7"]).workers == [7]
+    with pytest.raises(SystemExit):
+        monitoring.parse(["--regions", "0"])
+    assert "invalid choice: 0" in capsys.readouterr().err

@@ -15,7 +15,7 @@ def rules(fire: float) -> str:
 def alert_of(program: Roundsman, worker_id: str, state: str) -> Any:
     """Return the one alert of a worker in this state, when it is there."""
     return program.wait(
-        lambda: program.get(f"/alerts?worker_id={worker_id}&state={state}")["items"], f"{worker_id} to be {state}"
+        lambda: program.get(f"/alerts?worker={worker_id}&state={state}")["items"], f"{worker_id} to be {state}"
     )[0]
 
 
@@ -34,7 +34,7 @@ def test_an_alert_fires_and_ends_with_its_cause_or_with_its_worker(tmp_path: Pat
         program.call("DELETE", "/workers/twin", 204)
         program.get("/workers/twin", 404)
         assert alert_of(program, "twin", "resolved")["reason"] == "the worker was removed"
-        assert program.get("/alerts?worker_id=twin&state=firing")["items"] == []
+        assert program.get("/alerts?worker=twin&state=firing")["items"] == []
         assert "worker-metrics-twin" not in [item["id"] for item in program.get("/schedules")["items"]]
         program.wait(lambda: re.search(r"ALERT RESOLVED .* on twin", program.said), "the log to say so")
         assert_ended_cleanly(program, program.interrupt())

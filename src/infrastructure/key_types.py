@@ -29,6 +29,7 @@ KEY_TYPES: Mapping[str, str] = {
     "keyed:": "zset",
     "shares": "hash",
     "rates": "hash",
+    "pace": "hash",
     "idem:": "string",
     "parked": "hash",
     "instances": "hash",

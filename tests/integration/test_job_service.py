@@ -45,6 +45,8 @@ class Import(ScheduledBackgroundJob):
     async def run_at(self, ctx: JobContext) -> Any:
         if self.says == "break":
             raise ValueError("no such customer")
+        if self.says == "whom":
+            return [ctx.queue, ctx.user_id, ctx.team_id, ctx.correlation_id]
         return self.says
 
 
@@ -101,6 +103,13 @@ async def test_a_job_that_succeeds_has_a_result(worker: Instance) -> None:
     found = await ended(worker, job.id)
     assert (found.status, found.attempt, found.instance_id) == ("succeeded", 1, "i1")
     assert await worker.jobs.result(job.id) == {"rows": 3}
+
+
+async def test_a_body_learns_for_whom_it_is(worker: Instance) -> None:
+    wanted = asked(params={"customer": 1, "says": "whom"}, queue="pro", user_id="u", team_id="t", correlation_id="c")
+    job = (await worker.jobs.submit(wanted)).job
+    await ended(worker, job.id)
+    assert await worker.jobs.result(job.id) == ["pro", "u", "t", "c"]
 
 
 async def test_a_result_is_there_only_after_success(api: Instance) -> None:

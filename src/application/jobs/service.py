@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from application.jobs.acceptance import Acceptance
@@ -12,6 +13,7 @@ from application.jobs.store import Accepted, JobFilter, JobStore, NewJob
 from application.runs.registry import JobRegistry
 from application.runs.store import RunStore
 from application.scheduling.deeds import Deed, WriteDown, unwritten
+from application.scheduling.moments import LAST_MOMENT, at, milliseconds
 from application.scheduling.tracing import UNTRACED, SchedulingTrace
 from domain.errors import RoundsmanError, StoreUnavailable
 from domain.jobs.errors import (
@@ -27,6 +29,7 @@ from domain.jobs.errors import (
     QueueFull,
 )
 from domain.jobs.job import Job
+from domain.jobs.pace import expected_end_ms
 from domain.jobs.queue import Queues
 from domain.jobs.request import JobRequest
 from domain.jobs.statistics import JobStats
@@ -129,6 +132,14 @@ class JobService:
         if job is None or (run is not None and run.reason is not RunReason.ONE_SHOT):
             raise JobNotFound(id=job_id)
         return job
+
+    async def estimated_completion(self, job: Job) -> datetime | None:
+        """Return when a job may be done; None when it is over or parked, or nothing is known of jobs of its class."""
+        if job.status in TERMINAL or job.parked is not None:
+            return None
+        started_ms = None if job.started_at is None else milliseconds(job.started_at)
+        end_ms = expected_end_ms(job, await self._store.outlook(job), started_ms)
+        return None if end_ms is None else at(min(round(end_ms), LAST_MOMENT))
 
     async def params(self, job_id: str) -> dict[str, Any] | None:
         """Return the data that a job was given; None for one that is no longer kept."""

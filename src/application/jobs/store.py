@@ -7,6 +7,8 @@ from typing import Any, Literal, Protocol
 
 from application.runs.asking import Note
 from domain.errors import StoreUnavailable
+from domain.jobs.job import Job
+from domain.jobs.pace import Outlook
 from domain.runs.run import RunRecord, RunSpec, RunStatus
 
 Verdict = Literal["created", "same", "conflict", "taken", "full"]
@@ -121,4 +123,8 @@ class JobStore(Protocol):
 
     async def pace_of(self, queue: str) -> float | None:
         """Return how many jobs of a queue ended a second lately; None when that is not known."""
+        ...
+
+    async def outlook(self, job: Job) -> Outlook:
+        """Return what is known of how a job will fare: what is before it, and how such jobs fared lately."""
         ...

@@ -164,6 +164,9 @@ def _context(claim: Claim, stopped: StopSign, report: Callable[[float, str], Non
         deadline=now + timedelta(seconds=spec.timeout_s),
         token=claim.token,
         correlation_id=spec.correlation_id,
+        queue=spec.queue,
+        user_id=spec.user_id,
+        team_id=spec.team_id,
         _report=report,
         _stop=stopped,
     )

@@ -38,6 +38,10 @@ class JobContext:
     deadline: datetime
     token: str
     correlation_id: str | None = None
+    queue: str | None = None
+    """Of a job that was submitted to one, and for whom, in the submitter's words; else None."""
+    user_id: str | None = None
+    team_id: str | None = None
     _report: Callable[[float, str], None] = field(default=lambda percent, message: None, repr=False)
     _stop: StopSign = field(default_factory=StopSign, repr=False)
 
@@ -53,6 +57,15 @@ class JobContext:
             raise ValueError(f"progress is a fraction from 0.0 to 1.0, not {fraction}")
         self._report(round(float(fraction) * 100, 2), message)
         return _Noted()
+
+    def step(self, number: int, of: int, message: str = "") -> _Noted:
+        """Say that ``number`` steps ``of`` so many are done: ``ctx.step(3, of=10, message="copying")`` is 30 percent.
+
+        As ``progress``, with the steps in the message. Raises ``ValueError`` for a number outside 0..of.
+        """
+        if not 0 <= number <= of or of == 0:
+            raise ValueError(f"step {number} of {of} is none; count the steps from 0 to {of}, of at least one")
+        return self.progress(number / of, f"{message} ({number} of {of})".strip())
 
     @property
     def cancelled(self) -> bool:

@@ -17,6 +17,7 @@ from infrastructure.cli.events import events
 from infrastructure.cli.group import RoundsmanGroup
 from infrastructure.cli.health import health
 from infrastructure.cli.instances import instances
+from infrastructure.cli.jobs import jobs
 from infrastructure.cli.options import CONTEXT
 from infrastructure.cli.schedules import schedules
 from infrastructure.cli.times import parse_duration
@@ -95,6 +96,7 @@ def create_cli(run: Callable[..., int], check: Callable[..., int]) -> typer.Type
     cli.command("completion")(completion)
     cli.add_typer(workers, name="workers")
     cli.add_typer(schedules, name="schedules")
+    cli.add_typer(jobs, name="jobs")
     cli.add_typer(alerts, name="alerts")
     cli.add_typer(channels, name="channels")
     return cli

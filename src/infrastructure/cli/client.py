@@ -122,9 +122,13 @@ class ApiClient:
         """Ask whether the program is ready; a 503 that tells the components is an answer too."""
         return self._call("GET", "/health/ready", is_fine=lambda status: status in (200, 503))
 
+    def queue_health(self) -> Answer:
+        """Ask how long the queues are; a 503 that tells why nobody knows is an answer too."""
+        return self._call("GET", "/health/queue", is_fine=lambda status: status in (200, 503))
+
     def queue(self) -> Json:
         """Count the runs: ready, running, later, parked."""
-        found = self._call("GET", "/health/queue", is_fine=lambda status: status in (200, 503)).body.get("queue_stats")
+        found = self.queue_health().body.get("queue_stats")
         return found if isinstance(found, dict) else {}
 
     def pages(self, path: str, limit: int | None = None, page_size: int = PAGE, **query: Any) -> Json:
@@ -141,7 +145,7 @@ class ApiClient:
             is_full = limit is not None and len(items) >= limit
             if following is None or is_full:
                 return {**page, "items": items, "next_cursor": following}
-            if following == cursor or not found:
+            if following == cursor:  # an empty page may have one: what is rare is looked for over several
                 raise UnexpectedAnswer(url=self._address.shown, why="its 'next_cursor' leads nowhere")
             cursor = str(following)
 

@@ -40,7 +40,9 @@ def until_interrupted() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def follow(client: ApiClient, topics: str, after: str | None = None) -> Iterator[Message]:
+def follow(
+    client: ApiClient, topics: str | None, after: str | None = None, *, where: str = "/events"
+) -> Iterator[Message]:
     """Yield events without end, from now on or from ``after``; go on where it was after a cut.
 
     The first connection must succeed: what is wrong with it is raised. So is a refusal at any time.
@@ -48,7 +50,7 @@ def follow(client: ApiClient, topics: str, after: str | None = None) -> Iterator
     delay_s, is_new = FIRST_DELAY_S, True
     while True:
         try:
-            for message in _connected(client, topics, after):
+            for message in _connected(client, where, topics, after):
                 if not is_new and delay_s > FIRST_DELAY_S:
                     note("Connected again.")
                 is_new, delay_s, after = False, FIRST_DELAY_S, message.cursor or after
@@ -109,10 +111,10 @@ def _tell_changes(before: dict[str, Row], after: dict[str, Row], tell: Callable[
         tell("removed", row_id, before[row_id])
 
 
-def _connected(client: ApiClient, topics: str, after: str | None) -> Iterator[Message]:
+def _connected(client: ApiClient, where: str, topics: str | None, after: str | None) -> Iterator[Message]:
     import httpx2
 
-    with client.stream("/events", SILENCE_S, after, topics=topics) as response:
+    with client.stream(where, SILENCE_S, after, topics=topics) as response:
         for message in httpx2.EventSource(response):
             yield Message(message.id, message.event, _object(message.data))
 

@@ -11,7 +11,10 @@ from application.runs.asking import Note
 from application.scheduling.moments import milliseconds
 from domain.errors import StoreUnavailable
 from domain.jobs.errors import InvalidJobQuery
+from domain.jobs.job import Job
+from domain.jobs.pace import Outlook
 from domain.runs.run import TERMINAL, RunRecord, RunStatus, lane_of
+from infrastructure.jobs.pace import RedisPace
 from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.runs.notes import call_of
 from infrastructure.runs.records import payload_of, split_spec
@@ -43,6 +46,7 @@ class RedisJobs:
         self._store = store
         self._redis = store.command
         self._runs = runs
+        self._pace = RedisPace(store)
         self._instance = instance_id
         self._key_kept_ms = round(key_kept_s * 1000)
         self._enqueue = store.command.register_script(source("enqueue", retention))
@@ -115,8 +119,12 @@ class RedisJobs:
         return RunPage([run for run, _ in found], f"{at}:{after}" if at < len(indexes) else None, behind)
 
     async def pace_of(self, queue: str) -> float | None:
-        """Return None: nobody counts yet."""
-        return None
+        """Return how many jobs of a queue ended a second lately."""
+        return await self._pace.of_queue(queue)
+
+    async def outlook(self, job: Job) -> Outlook:
+        """Return what is known of how a job will fare."""
+        return await self._pace.outlook(job)
 
     async def _place(self, indexes: Sequence[str], at: int, after: str) -> tuple[int, str] | None:
         """Return when the job of a cursor ended, and its id; None when it is not over, or there is none."""

@@ -163,7 +163,8 @@ async def get_job(job_id: JobId, services: FromServices) -> JobDetails:
     """Return a job with what it was given, how far it is, when it may be done, and its earlier attempts."""
     job = await services.jobs.get(job_id)
     params = await services.jobs.params(job_id)
-    shown = JobView.of(job).model_dump()
+    expected = await services.jobs.estimated_completion(job)
+    shown = JobView.of(job, estimated_completion=expected).model_dump()
     return JobDetails(**shown, params=params, attempts=list(job.attempts))
 
 

@@ -74,6 +74,28 @@ async def test_the_context_is_given_as_the_body_takes_it(body: Any) -> None:
     assert await outcome_of(body) == Succeeded('"r1"')
 
 
+def test_steps_are_progress_with_the_count_in_the_message() -> None:
+    told: list[tuple[float, str]] = []
+    ctx = context(_report=lambda percent, message: told.append((percent, message)))
+    ctx.step(0, of=3)
+    ctx.step(3, of=10, message="copying")
+    ctx.step(10, of=10, message="copying")
+    assert told == [(0.0, "(0 of 3)"), (30.0, "copying (3 of 10)"), (100.0, "copying (10 of 10)")]
+
+
+@pytest.mark.parametrize(("number", "of"), [(-1, 3), (4, 3), (0, 0), (1, 0), (math.nan, 3)])
+def test_a_step_beyond_the_last_is_a_mistake(number: int, of: int) -> None:
+    with pytest.raises(ValueError, match="is none; count the steps"):
+        context().step(number, of=of)
+
+
+def context(**more: Any) -> JobContext:
+    now = datetime.now(UTC)
+    return JobContext(
+        run_id="r", job_id="j", attempt=1, fire_time=now, missed=0, deadline=now, token="1", queue="pro", **more
+    )
+
+
 async def test_progress_is_noted_from_async_and_sync_bodies() -> None:
     async def asynchronous(self: Any, ctx: JobContext) -> None:
         await ctx.progress(0)

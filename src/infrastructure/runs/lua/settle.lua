@@ -70,6 +70,41 @@ local function settle(run, outcome, ending, more)
   end
 end
 
+-- How long the jobs of a class take and how many of a queue end, both as averages that forget (domain/jobs/pace.py): for
+-- estimates alone. One read and one write a call.
+local MEMORY_MS, AVERAGED = 60000, 20
+local took, ended = {}, {}
+local function note_pace(run, began, succeeded)
+  local _, job, queue = split_lane(run.lane)
+  ended['queue:' .. queue] = (ended['queue:' .. queue] or 0) + 1
+  if not succeeded or began == '' then return end
+  took['job:' .. job] = took['job:' .. job] or {}
+  table.insert(took['job:' .. job], NOW - tonumber(began))
+end
+
+local function write_pace()
+  local fields = {}
+  for field in pairs(ended) do fields[#fields + 1] = field end
+  for field in pairs(took) do fields[#fields + 1] = field end
+  if #fields == 0 then return end
+  local before = fetch(KEY.pace, fields)
+  for field, durations in pairs(took) do
+    local average, n = string.match(before[field] or '0 0', '^(%S+) (%d+)')
+    average, n = tonumber(average), tonumber(n)
+    for _, ms in ipairs(durations) do
+      n = math.min(n + 1, AVERAGED)
+      average = average + (ms - average) / n
+    end
+    gather('HSET', KEY.pace, field, string.format('%.3f %d', average, n))
+  end
+  for field, n in pairs(ended) do
+    local rate, last, first = string.match(before[field] or '', '^(%S+) (%d+) (%d+)')
+    local fading = last and math.exp(-math.max(0, NOW - tonumber(last)) / MEMORY_MS) or 0
+    rate = (tonumber(rate) or 0) * fading + n * 1000 / MEMORY_MS
+    gather('HSET', KEY.pace, field, string.format('%.6f %s %s', rate, NOW_TEXT, first or NOW_TEXT))
+  end
+end
+
 -- All runs first, and what is kept of their schedules, each in one command. One run may be named twice: what the first
 -- outcome made of it is seen by the second.
 local ids, jobs = {}, {}
@@ -85,12 +120,15 @@ prepare_open(jobs)
 for i = 3, #ARGV, 5 do
   local run = load(ARGV[i])
   if run and run.status == 'running' and run.owner == SOURCE and run.token == ARGV[i + 1] then
-    settle(run, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4] ~= '' and cjson.decode(ARGV[i + 4]))
+    local began, outcome = run.started, ARGV[i + 2]
+    settle(run, outcome, ARGV[i + 3], ARGV[i + 4] ~= '' and cjson.decode(ARGV[i + 4]))
+    if run.reason == 'one_shot' and run.status ~= 'queued' then note_pace(run, began, outcome == 'succeeded') end
     verdicts[#verdicts + 1] = 'settled'
   else
     verdicts[#verdicts + 1] = 'lost'
   end
 end
+write_pace()
 verdicts[#verdicts + 1] = ready
 redis.call('SET', PREFIX .. 'batch:' .. SOURCE, ARGV[2] .. ' ' .. cjson.encode(verdicts), 'EX', 3600)
 return verdicts

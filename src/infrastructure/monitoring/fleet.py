@@ -16,7 +16,7 @@ class RedisFleet(Fleet):
     """Reads and writes of several keys, each in one round trip."""
 
     def __init__(self, scripts: MonitoringScripts) -> None:
-        self._redis = scripts.store.command
+        self._redis, self._gathered = scripts.store.command, scripts.store.gathered
         self._workers = scripts.key("workers")
         self._heard = scripts.key("heard")
         self._failing = scripts.key("failing")
@@ -24,10 +24,9 @@ class RedisFleet(Fleet):
     async def watched(self, worker_id: str) -> Watched | None:
         """Return a worker with its failures."""
         with store_errors():
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.hget(self._workers, worker_id)
-            pipe.hget(self._failing, worker_id)
-            worker, failures = await pipe.execute()
+            worker, failures = await self._gathered(
+                ["HGET", self._workers, worker_id], ["HGET", self._failing, worker_id]
+            )
         return Watched(Worker.model_validate_json(worker), _read(failures)) if worker else None
 
     async def workers(self, worker_ids: Sequence[str]) -> dict[str, Worker]:

@@ -1,6 +1,6 @@
 """The samples in Redis: a stream a worker, whose entry ids are the samples' times."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ class RedisSamples(Samples):
 
     def __init__(self, scripts: MonitoringScripts) -> None:
         self._scripts = scripts
-        self._redis = scripts.store.command
+        self._redis, self._gathered = scripts.store.command, scripts.store.gathered
 
     async def append(self, sample: MetricSample, correlation_id: str | None = None) -> Appended:
         """Store and tell a sample."""
@@ -47,7 +47,8 @@ class RedisSamples(Samples):
     async def after(self, worker_id: str, time_ms: int, limit: int) -> list[MetricSample]:
         """Return the samples that follow."""
         with store_errors():
-            found = await self._redis.xrange(self._scripts.key("samples", worker_id), f"({time_ms}-0", "+", count=limit)
+            stream = self._scripts.key("samples", worker_id)
+            (found,) = await self._gathered(["XRANGE", stream, f"({time_ms}-0", "+", "COUNT", limit])
         return await self._unpack(worker_id, found)
 
     async def last(self, worker_ids: Sequence[str]) -> list[MetricSample | None]:
@@ -88,9 +89,7 @@ class RedisSamples(Samples):
         if not numbers:
             return []
         with store_errors():
-            texts = await cast(
-                Awaitable[list[str | None]], self._redis.hmget(self._scripts.key("shapes", worker_id), numbers)
-            )
+            (texts,) = await self._gathered(["HMGET", self._scripts.key("shapes", worker_id), *numbers])
         shapes = dict(zip(numbers, texts, strict=True))
         # An entry whose shape is gone was trimmed between the two reads.
         return [

@@ -89,4 +89,4 @@ class MonitoringScripts:
         with store_errors():
             if name in ACKNOWLEDGED:
                 return await self.store.acknowledged(script, keys, arguments)
-            return await script(keys=keys, args=arguments)
+            return await self.store.gathered_script(script, keys, arguments)

@@ -25,7 +25,7 @@ class RedisWorkers(Workers):
     async def now(self) -> datetime:
         """Return the store's time."""
         with store_errors():
-            seconds, microseconds = await self._redis.time()
+            ((seconds, microseconds),) = await self._scripts.store.gathered(["TIME"])
         return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
 
     async def create(self, worker: Worker, note: Note | None = None) -> None:
@@ -108,7 +108,7 @@ class RedisWorkers(Workers):
 
     async def _text(self, worker_id: str) -> str:
         with store_errors():
-            found = await cast(Awaitable[str | None], self._redis.hget(self._scripts.key("workers"), worker_id))
+            (found,) = await self._scripts.store.gathered(["HGET", self._scripts.key("workers"), worker_id])
         return found or ""
 
 

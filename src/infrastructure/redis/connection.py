@@ -197,6 +197,18 @@ class RedisStore:
             return await self._gathering.script(script, keys, args)
         return await self._disk.run(script, keys, args)
 
+    async def gathered(self, *commands: Sequence[Any]) -> list[Any]:
+        """Send commands, in their order, together with what others send at this moment; return their replies.
+
+        For what many coroutines do at once: a call for each costs this process and the server ten times as much. Raises
+        redis-py's errors, to be called within ``store_errors``.
+        """
+        return await self._gathering.commands(commands)
+
+    async def gathered_script(self, script: AsyncScript, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Do the same with a script, of which nobody needs to be told that its effect lasts."""
+        return await self._gathering.script(script, keys, args)
+
     async def now(self) -> int:
         """Return the server's time, ms: as it is after the call began. Raises ``StoreUnavailable``."""
         with store_errors():

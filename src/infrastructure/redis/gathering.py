@@ -1,7 +1,7 @@
 """Send what many coroutines want at the same time together: a pipeline costs a tenth of as many single calls."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import redis.asyncio
@@ -37,6 +37,10 @@ class Gathering:
     async def command(self, *parts: Any) -> Any:
         """Send one command and return its reply; raises redis-py's errors. Cancelled, it may still take effect."""
         return await self._ask(*parts)
+
+    async def commands(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
+        """Send some commands, in their order, and return their replies; raises the first error."""
+        return await asyncio.gather(*[self._ask(*parts) for parts in commands])
 
     async def script(self, script: AsyncScript, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script and return its reply. It is loaded once, however many want it; again if it was forgotten."""

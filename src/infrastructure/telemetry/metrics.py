@@ -112,11 +112,24 @@ METRICS: tuple[MetricSpec, ...] = (
         "Absent while no telemetry.otlp_endpoint is set.",
         "outcome",
     ),
+    # The history of jobs; absent where none is kept
+    _process("history_up", "gauge", "1 unless this process cannot open the database, or cannot take jobs to it."),
+    _process(
+        "history_jobs_total",
+        "counter",
+        "Jobs by what this process did with them: exported (from the store into the history), refused (they cannot be "
+        "read or stored), removed (they were too old, or too many).",
+        "outcome",
+    ),
+    _process("history_failures_total", "counter", "Times that the database did not take jobs."),
     # The fleet
     _fleet(
         "queue_runs", "Runs in the store: ready, running, later (delayed, or waiting for a retry), parked.", "state"
     ),
     _fleet("queue_oldest_ready_seconds", "For how long the first of the ready runs has been waiting; 0 without one."),
+    _fleet("history_waiting", "Jobs that are over and wait in the store for the history."),
+    _fleet("history_oldest_seconds", "For how long the first of them has been waiting."),
+    _fleet("history_dropped", "Jobs that never got into the history, as too many waited; it only grows."),
     _fleet("notifications_waiting", "Alert messages that a channel has not taken yet.", "channel"),
     _fleet("notifications_oldest_seconds", "For how long the first of them has been waiting.", "channel"),
     _fleet(

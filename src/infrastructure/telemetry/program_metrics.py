@@ -18,6 +18,7 @@ from application.monitoring.sender import SenderCounters
 from application.runs.store import QueueStats, RunStore
 from domain.errors import StoreUnavailable
 from infrastructure.events.bus import RedisEventBus
+from infrastructure.jobs.history.part import HistoryPart
 from infrastructure.runs.instances import RedisInstances
 from infrastructure.scheduling.engine import Engine
 from infrastructure.telemetry.metrics import METRICS, MetricSpec
@@ -52,6 +53,7 @@ class Sources:
     engine: Engine | None
     notifications: SenderCounters | None
     channels: ChannelDesk
+    history: HistoryPart | None
     spans: Callable[[], Mapping[str, int]]
     """Spans by what became of them."""
 
@@ -108,6 +110,7 @@ class ProgramMetrics:
                 page = await self._sources.instances.page(gone=False, limit=MOST_INSTANCES)
                 backlogs = await self._sources.events.backlogs()
                 channels = (await self._sources.channels.waiting())[:MOST_CHANNELS]
+                history = await _history_backlog(self._sources.history)
         except (StoreUnavailable, TimeoutError):
             return {"roundsman_store_up": {(): 0}}
         except Exception:
@@ -118,6 +121,7 @@ class ProgramMetrics:
             "roundsman_store_up": {(): 1},
             **_queue_values(queue),
             **_channel_values(channels),
+            **history,
             "roundsman_instances": {
                 (status,): count for status, count in Counter(one.status.value for one in page.items).items()
             },
@@ -147,6 +151,8 @@ def own_values(meter: RunMeter, sources: Sources) -> Values:
             for outcome, counts in (("sent", sent.sent), ("failed", again), ("given_up", sent.given_up))
             for name, count in counts.items()
         }
+    if sources.history is not None:
+        values |= _history_values(sources.history)
     if sources.engine is not None:
         _add_engine(values, sources.engine)
     return {f"roundsman_{name}": found for name, found in values.items()}
@@ -182,6 +188,28 @@ def _add_engine(values: Values, engine: Engine) -> None:
     values["store_reconnects_total"] |= {
         ("scheduler",): figures.scheduler_losses,
         ("leases",): figures.renewal_losses,
+    }
+
+
+def _history_values(history: HistoryPart) -> Values:
+    counters = history.keeper.counters
+    return {
+        "history_up": {(): not (history.connection.trouble or history.keeper.trouble)},
+        "history_jobs_total": {
+            (outcome,): getattr(counters, outcome) for outcome in ("exported", "refused", "removed")
+        },
+        "history_failures_total": {(): counters.failures},
+    }
+
+
+async def _history_backlog(history: HistoryPart | None) -> Values:
+    if history is None:
+        return {}
+    backlog = await history.backlog()
+    return {
+        "roundsman_history_waiting": {(): backlog.jobs},
+        "roundsman_history_oldest_seconds": {(): backlog.oldest_s},
+        "roundsman_history_dropped": {(): backlog.dropped},
     }
 
 

@@ -83,6 +83,7 @@ class ProgramTelemetry:
             engine=engine,
             notifications=container.monitoring.sender().counters if executes else None,
             channels=container.monitoring.channel_desk(),
+            history=container.jobs.history_part(),
             spans=self.span_counts,
         )
         return ProgramMetrics(self.meter, sources)

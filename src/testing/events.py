@@ -88,8 +88,9 @@ class MemoryEventBus(EventBus):
         group: str | None = None,
         from_start: bool = False,
         on_gap: GapHandler | None = None,
+        at_once: int = 1,
     ) -> MemorySubscription:
-        """Deliver events to ``handler``; see the port. There are no gaps."""
+        """Deliver events to ``handler``, one after the other; see the port. There are no gaps."""
         taken = {known.group for known in self._subscriptions if not known.closed}
         if group is not None and group in taken:
             raise GroupTaken(group=group)

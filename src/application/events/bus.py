@@ -55,13 +55,15 @@ class EventBus(Protocol):
         group: str | None = None,
         from_start: bool = False,
         on_gap: GapHandler | None = None,
+        at_once: int = 1,
     ) -> Subscription:
         """Deliver the events that match ``topics`` (exact, ``job.*`` or ``*``) to ``handler``, one after the other.
 
         With a ``group`` each event goes to one member among all instances, at least once: it is acknowledged after the
         handler returns; after an error it is tried again later, while the following ones go on; it is reclaimed from a
         member that died, and parked after too many tries. All members of a group name the same topics. A new group
-        begins now, or with what the streams still hold (``from_start``).
+        begins now, or with what the streams still hold (``from_start``). With ``at_once`` a member handles up to so
+        many at the same moment, in any order: for handlers that wait for the store, and to which order is no matter.
 
         Without a group every instance sees every event from now on, once; an error is logged and counted.
 

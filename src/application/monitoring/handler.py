@@ -10,6 +10,8 @@ from domain.events.event import Event
 log = logging.getLogger(__name__)
 
 GROUP = "alerts"
+AT_ONCE = 32
+"""Workers that are evaluated at the same moment: each waits for the store several times, and thousands come at once."""
 LOOKED, FAILED = "worker.metrics.collected", "worker.collection.failed"
 
 
@@ -29,7 +31,9 @@ class WorkerNotificationHandler:
     async def start(self) -> None:
         """Subscribe; twice is once."""
         if self._subscription is None:
-            self._subscription = self._bus.subscribe([LOOKED, FAILED], self.handle, group=GROUP, from_start=True)
+            self._subscription = self._bus.subscribe(
+                [LOOKED, FAILED], self.handle, group=GROUP, from_start=True, at_once=AT_ONCE
+            )
 
     async def stop(self) -> None:
         """Unsubscribe; a sample that is being evaluated is waited for."""

@@ -118,6 +118,7 @@ class RedisEventBus:
         group: str | None = None,
         from_start: bool = False,
         on_gap: GapHandler | None = None,
+        at_once: int = 1,
     ) -> RedisSubscription:
         """Deliver events to ``handler``; see the port."""
         wanted = TopicFilter(topics)
@@ -129,7 +130,7 @@ class RedisEventBus:
             self._check_group(group)
             membership = Membership(self._streams, group, self._instance_id, wanted.families, self._options)
             subscription = GroupSubscription(
-                wanted, handler, on_gap, membership, from_start, self._options, self._condition
+                wanted, handler, on_gap, membership, from_start, self._options, self._condition, at_once
             )
         self._subscriptions.append(subscription)
         if self._tails.running:

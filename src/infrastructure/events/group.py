@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Iterator
 
 from application.events.bus import EventHandler, GapHandler
 from application.tasks import end_task
@@ -38,6 +39,7 @@ class GroupSubscription(RedisSubscription):
         from_start: bool,
         options: EventBusOptions,
         condition: Condition,
+        at_once: int = 1,
     ) -> None:
         super().__init__(f"the group '{membership.group}'", handler, on_gap, options, condition)
         self._topics = topics
@@ -49,6 +51,7 @@ class GroupSubscription(RedisSubscription):
         self._reasons: dict[Mark, str] = {}
         """Why entries are to be parked that the store did not park yet."""
         self._next_round = 0.0
+        self._at_once = at_once
 
     @property
     def group(self) -> str:
@@ -125,20 +128,36 @@ class GroupSubscription(RedisSubscription):
 
     async def _handle_all(self, batch: list[Delivery]) -> None:
         self._custody.take(batch)
-        done = 0
+        left = {delivery.mark: delivery for delivery in batch}
         try:
-            for delivery in batch:
-                if self._closing:
-                    break
-                if await self._custody.confirm(delivery.mark):
-                    await self._handle(delivery)
-                done += 1
-                await self._breathe()
+            if self._at_once == 1:
+                await self._handle_in_turn(iter(batch), left)
+            else:
+                await self._handle_together(iter(batch), left, min(self._at_once, len(batch)))
         finally:
-            for delivery in batch[done:]:
-                self._custody.drop(delivery.mark)
+            for mark in left:
+                self._custody.drop(mark)
                 if not self._closing:
-                    self._waiting[delivery.mark] = 0.0
+                    self._waiting[mark] = 0.0
+
+    async def _handle_together(self, turns: Iterator[Delivery], left: dict[Mark, Delivery], count: int) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._helpers = {group.create_task(self._handle_in_turn(turns, left)) for _ in range(count)}
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            self._helpers = set()
+
+    async def _handle_in_turn(self, turns: Iterator[Delivery], left: dict[Mark, Delivery]) -> None:
+        """Handle one after the other of what several may share."""
+        for delivery in turns:
+            if self._closing:
+                break
+            if await self._custody.confirm(delivery.mark):
+                await self._handle(delivery)
+            del left[delivery.mark]
+            await self._breathe()
 
     async def _handle(self, delivery: Delivery) -> None:
         family, entry = delivery.family, delivery.entry

@@ -16,12 +16,13 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+LATE = "it took longer than {:g} s"
 YIELD_AFTER_S = 0.005
 """Handlers that never wait let others run after this long."""
 
 
 class RedisSubscription(ABC):
-    """One task that calls one handler, for one event after the other."""
+    """One task that calls one handler, for one event after the other, or has helpers call it for several at once."""
 
     def __init__(
         self,
@@ -38,7 +39,10 @@ class RedisSubscription(ABC):
         self._counters = condition.counters
         self._task: asyncio.Task[None] | None = None
         self._in_place = asyncio.Event()
-        self._in_handler = False
+        self._in_handler = 0
+        """Calls of the handler under way."""
+        self._helpers: set[asyncio.Task[None]] = set()
+        """Tasks beside the one of this subscription that call the handler."""
         self._closing = False
         self._leaving = False
         """Delivery has ended; what is left to do must not be cancelled."""
@@ -72,7 +76,7 @@ class RedisSubscription(ABC):
         self._closing = True
         self._in_place.set()
         task = self._task
-        if task is None or task.done() or task is asyncio.current_task():
+        if task is None or task.done() or asyncio.current_task() in {task, *self._helpers}:
             return
         await self._end(task, time.monotonic() + self._options.stop_grace_s)
         if not task.done():
@@ -123,7 +127,9 @@ class RedisSubscription(ABC):
 
     async def _within_limit(self, handler: Callable[[T], Awaitable[None]], about: T) -> BaseException | None:
         """Call a handler; return what it raised, or that it took too long."""
-        self._in_handler = True
+        if asyncio.current_task() in self._helpers:
+            return await self._within_own_limit(handler, about)
+        self._in_handler += 1
         self._limit_at = self._loop.time() + self._options.handler_timeout_s
         if self._timer is None:
             self._timer = self._loop.call_at(self._limit_at, self._check_limit)
@@ -135,13 +141,29 @@ class RedisSubscription(ABC):
             # If not this task was meant but something that the handler waited for, the subscription goes on.
             if self._task is not None and self._task.cancelling() > self._over_limit:
                 raise
-            limit_s = self._options.handler_timeout_s
-            return TimeoutError(f"it took longer than {limit_s:g} s") if self._over_limit else error
+            return TimeoutError(LATE.format(self._options.handler_timeout_s)) if self._over_limit else error
         finally:
-            self._in_handler = False
+            self._in_handler -= 1
             if self._over_limit and self._task is not None:
                 self._over_limit = False
                 self._task.uncancel()
+        return None
+
+    async def _within_own_limit(self, handler: Callable[[T], Awaitable[None]], about: T) -> BaseException | None:
+        """Do the same in a task that is one of several, each with a timer of its own."""
+        self._in_handler += 1
+        try:
+            async with asyncio.timeout(self._options.handler_timeout_s) as limit:
+                await handler(about)
+        except Exception as error:  # noqa: BLE001 - as above
+            return TimeoutError(LATE.format(self._options.handler_timeout_s)) if limit.expired() else error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return error
+        finally:
+            self._in_handler -= 1
         return None
 
     def _check_limit(self) -> None:

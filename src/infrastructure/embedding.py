@@ -11,6 +11,7 @@ from typing import Any, Self
 from fastapi import FastAPI
 
 from application.events.bus import EventBus
+from application.jobs.service import JobService
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from domain.errors import RoundsmanError
 from infrastructure.process import is_forked, refuse_fork
@@ -154,6 +155,10 @@ class Roundsman:
     def bus(self) -> BackgroundTasksBus:
         """Return the front door for work; as a dependency of an endpoint: ``Depends(roundsman.bus)``."""
         return self._services().bus
+
+    def jobs(self) -> JobService:
+        """Return what submits one-shot jobs, follows, cancels and retries them."""
+        return self._services().jobs
 
     def scheduler(self) -> BackgroundTaskScheduler:
         """Return what stops, pauses, lists and shows."""

@@ -9,6 +9,7 @@ from dependency_injector import providers
 
 from application.events.bus import EventBus
 from application.hosting import Host, HostedService
+from application.jobs.service import JobService
 from application.runs.registry import JobRegistry
 from application.scheduling.bus import BackgroundTasksBus, Descriptor
 from application.scheduling.scheduler import BackgroundTaskScheduler, Scheduled
@@ -236,7 +237,7 @@ class Program:
         """Give the user's containers what they want of this program, and check that jobs get what they want of them."""
         scheduling = container.scheduling
         ours = {BackgroundTasksBus: scheduling.bus, BackgroundTaskScheduler: scheduling.scheduler}
-        self._bindings.bind({**ours, EventBus: container.monitoring.bus})
+        self._bindings.bind({**ours, EventBus: container.monitoring.bus, JobService: container.jobs.service})
         if self.executes:
             container.injector().check(self.registry.definitions.values())
             check_providers(self._providers, container.injector())

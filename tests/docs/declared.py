@@ -38,6 +38,12 @@ NOT_RUN = {
     "roundsman alerts ack filesystem-full@": "the same",
     "roundsman alerts unack filesystem-full@": "the same",
     "roundsman alerts unsilence silence-": "for a silence that is there; tests/integration/test_cli_alerts.py ends one",
+    "roundsman jobs status 06": "for a job that is there; tests/integration/test_cli_jobs.py has one",
+    "roundsman jobs watch 06": "the same",
+    "roundsman jobs cancel 06": "the same",
+    "roundsman jobs retry 06": "the same",
+    "curl -s http://127.0.0.1:8000/api/v1/jobs/06": "the same, in tests/integration/test_api_jobs.py",
+    "curl -sN http://127.0.0.1:8000/api/v1/jobs/06": "the same",
     ". .venv/bin/activate": "the tests are in that environment",
 }
 """How a block, or a line of a shell block, begins -> why nobody runs it."""

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import alert_api_mutations
 import alert_mutations
 import delivery_mutations
 import job_mutations
@@ -233,6 +234,7 @@ PROTOCOL = (
 MUTATIONS = (
     *PROTOCOL,
     *(Mutation(*one, alert_mutations.SUITES) for one in alert_mutations.MUTATIONS),
+    *(Mutation(*one, alert_api_mutations.SUITES) for one in alert_api_mutations.MUTATIONS),
     *(Mutation(*one, job_mutations.SUITES) for one in job_mutations.MUTATIONS),
     *(Mutation(*one, delivery_mutations.SUITES) for one in delivery_mutations.MUTATIONS),
 )

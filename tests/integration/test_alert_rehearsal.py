@@ -99,7 +99,8 @@ async def test_a_rule_that_never_ends_telling_is_cut(monitor: Monitor, monkeypat
     monkeypatch.setattr(rehearsal, "MOST_MESSAGES", 5)
     monkeypatch.setattr(rehearsal, "BATCH", 2)
     await measured(monitor, WRONG, WRONG, WRONG, WRONG, WRONG)
-    assert len((await played(monitor, rule())).messages) == 1, "read in parts, as one"
+    whole = await played(monitor, rule())
+    assert (len(whole.messages), whole.samples) == (1, 5), "read in parts, as one"
     found = await played(monitor, rule(repeat_s=1))
     assert (len(found.messages), found.is_cut) == (5, True)
 

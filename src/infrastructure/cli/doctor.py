@@ -31,11 +31,11 @@ def doctor(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show what is wrong, and nothing else.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look at the settings, the store, the disk, the clocks, the versions, the API, and at what waits for a person.
+    """Look at settings, store, history, disk, clocks, versions, the API, and at what waits for a person.
 
-    It says what is wrong and how to mend it. It asks the Redis of the settings itself, so that it works while the
-    program does not; it starts nothing and writes nothing. (The program's own embedded store can only be asked
-    through a running program.) Call it where the program runs, with its settings.
+    It says what is wrong and how to mend it. It asks the Redis and the database of the settings itself, so that it
+    works while the program does not; it starts nothing and writes nothing. (The program's own embedded store can only
+    be asked through a running program.) Call it where the program runs, with its settings.
 
     The exit status is 0 when nothing is wrong, else 1.
 
@@ -59,6 +59,7 @@ def doctor(
 
 def _examine(ctx: typer.Context, config: Path | None) -> Iterator[Finding]:
     from infrastructure.cli.doctor_fleet import API, judge, look_at_api
+    from infrastructure.cli.doctor_history import look_at_history
     from infrastructure.cli.doctor_machine import look_at_data, look_at_machine
 
     yield from look_at_machine()
@@ -70,6 +71,7 @@ def _examine(ctx: typer.Context, config: Path | None) -> Iterator[Finding]:
         yield from look_at_data(settings.data_dir, is_embedded)
         findings, told = _store(settings, is_embedded)
         yield from findings
+        yield from look_at_history(settings.history, settings.data_dir, is_shared=not is_embedded)
     try:
         with api(ctx) as client:
             findings, known = look_at_api(client)

@@ -56,12 +56,7 @@ ADD_WITH_EVERYTHING = (
         ("workers stop w1", "DELETE", "/workers/w1/monitoring", None),
         ("workers stop w1 --cancel-running", "DELETE", "/workers/w1/monitoring?cancel_running=true", None),
         ("alerts list --worker w1 --json", "GET", "/alerts?worker=w1&limit=200", None),
-        (
-            "alerts list --state firing --rule r --severity info --json",
-            "GET",
-            "/alerts?state=firing&rule=r&severity=info&limit=200",
-            None,
-        ),
+        ("alerts list --rule r --severity s --json", "GET", "/alerts?rule=r&severity=s&limit=200", None),
         ("alerts show r@w@1", "GET", "/alerts/r@w@1", None),
         ("alerts ack r@w@1", "POST", "/alerts/r@w@1/ack", {}),
         (

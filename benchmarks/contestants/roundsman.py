@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from benchmarks.contestants import roundsman_jobs
@@ -30,6 +31,7 @@ class Roundsman:
         roundsman_jobs.RECORDER = recorder
         self._interval_s = case.interval_ms / 1000
         settings = {
+            "data_dir": str(Path(case.rows_file).parent / "data"),
             "store": {"redis_url": case.redis_url},
             "background_jobs": {"modules": [JOBS], "containers": [f"{JOBS}:BenchmarkContainer"]},
             **self.sections(),

@@ -154,18 +154,19 @@ async def _first_look(here: Site) -> dict[str, Any]:
     began = time.time()
     for program in here.programs:
         await program.ask("watch")
-    answer = await here.programs[0].ask("import", regions=list(here.regions))
-    started = time.time() - answer["start_s"]
+    imported = await here.programs[0].ask("import", regions=list(here.regions))
+    started = time.time()
+    answer = await here.programs[0].ask("start")
     while len(here.sampled(0, time.time())) < here.fleet.workers:
-        if time.time() - started > FIRST_WITHIN_S:
+        if time.time() - started > answer["seconds"] + FIRST_WITHIN_S:
             break
         await asyncio.sleep(0.5)
         await here.read()
     sampled = here.sampled(0, time.time())
     ended = [await program.ask("tell") for program in here.programs]
     return {
-        "import_s": answer["import_s"],
-        "start_s": answer["start_s"],
+        "import_s": imported["seconds"],
+        "start_s": answer["seconds"],
         "started": answer["started"],
         "sampled": len(sampled),
         "last_s": max(sampled.values(), default=started) - started,

@@ -10,7 +10,7 @@ from domain.events.event import Event
 log = logging.getLogger(__name__)
 
 GROUP = "alerts"
-AT_ONCE = 32
+AT_ONCE = 128
 """Workers that are evaluated at the same moment: each waits for the store several times, and thousands come at once."""
 LOOKED, FAILED = "worker.metrics.collected", "worker.collection.failed"
 

@@ -83,8 +83,8 @@ class RegionBoard:
         """Keep the lease; False when it is another's."""
         return bool(await self._scripts.run("aws_renew", [self._group, self._owner, self._lease_ms]))
 
-    async def publish(self, seen: Mapping[str, Seen]) -> None:
-        """Write what was seen for all to find, and give the lease back."""
+    async def publish(self, seen: Mapping[str, Seen], *, is_last: bool = True) -> None:
+        """Write what was seen for all to find, and give the lease back, if it is the last of a look."""
         rows = [
             word
             for name, one in seen.items()
@@ -92,10 +92,8 @@ class RegionBoard:
         ]
         size = 3 * IDS_A_WRITE
         for start in range(0, max(len(rows), 1), size):
-            is_last = start + size >= len(rows)
-            await self._scripts.run(
-                "aws_publish", [self._group, self._owner, int(is_last), *rows[start : start + size]]
-            )
+            ends = is_last and start + size >= len(rows)
+            await self._scripts.run("aws_publish", [self._group, self._owner, int(ends), *rows[start : start + size]])
 
     async def agents(self, ids: Sequence[str]) -> KnownAgents:
         """Return what is known of the agents of some instances."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from infrastructure.monitoring.aws.sessions import make_session
 from infrastructure.monitoring.aws.settings import AwsAccount, AwsSettings
@@ -75,7 +76,8 @@ class AwsConnections:
             if key not in self._clients:
                 session = await self._session(account)
                 opening = session.client(service, region_name=region, **self._options())
-                self._clients[key] = await opening.__aenter__()
+                self._clients[key] = client = await opening.__aenter__()
+                client.meta.events.register("before-call", _encode_once)
             return self._clients[key]
 
     async def _forget(self, account: str) -> None:
@@ -138,6 +140,12 @@ class AwsConnections:
         if self.settings.endpoint_url:
             options["endpoint_url"] = self.settings.endpoint_url
         return options
+
+
+def _encode_once(params: dict[str, Any], **_: Any) -> None:
+    """Encode the form that is sent: botocore does it to sign it and again to send it, 30 ms each for 500 metrics."""
+    if params.get("body") and isinstance(params["body"], dict):
+        params["body"] = urlencode(params["body"], doseq=True)
 
 
 async def _close(client: Any) -> None:

@@ -8,12 +8,13 @@ import contextlib
 import contextvars
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 
 from application.tasks import end_task
 from domain.errors import StoreUnavailable
-from infrastructure.monitoring.aws.board import RegionBoard, Round
+from infrastructure.monitoring.aws.board import RegionBoard
 from infrastructure.monitoring.aws.look import RegionLook
 from infrastructure.monitoring.aws.seen import Seen
 from infrastructure.monitoring.aws.trouble import AwsTrouble, Kind
@@ -24,6 +25,10 @@ GATHER_S = 0.5
 """From the first question to the look: who asks meanwhile is looked at too."""
 POLL_S = 0.2
 LOOK_S = 14.0
+"""For each part of a look, however many parts there are."""
+A_PART = 1_000
+"""Instances that are looked at together. What was seen of them is told before the next are looked at: in a large region
+all of it takes longer than anybody waits. It fills whole calls."""
 PATIENCE_S = 18.0
 """Less than the run has (``PROVIDER_TIMEOUT_S``), so that it is told why."""
 SULK_S = 30.0
@@ -127,25 +132,44 @@ class RegionLoader:
         begun = await self._board.begin()
         if begun is None:
             return
+        left, started = dict(begun.before), time.monotonic()
         async with self._renewing():
-            seen = await self._seen(begun)
-        await self._board.publish(seen)
+            is_last = False
+            while not is_last:
+                part = self._next_part(left)
+                now = begun.now + timedelta(seconds=time.monotonic() - started)
+                try:
+                    seen = await self._seen(part, now)
+                except AwsTrouble as trouble:
+                    part = left
+                    seen = self._failed(left, trouble, now)
+                left = {name: before for name, before in left.items() if name not in part}
+                is_last = not left
+                await self._board.publish(seen, is_last=is_last)
 
-    async def _seen(self, begun: Round) -> dict[str, Seen]:
-        """Look; what fails for all processes alike is what was seen, what may be this one's fault is told here only."""
+    def _next_part(self, left: Mapping[str, Seen | None]) -> dict[str, Seen | None]:
+        """Return what is looked at next: first what runs of this process wait for."""
+        chosen = sorted(left, key=lambda name: name not in self._waiting)[:A_PART]
+        return {name: left[name] for name in chosen}
+
+    async def _seen(self, part: Mapping[str, Seen | None], now: datetime) -> dict[str, Seen]:
         try:
             async with asyncio.timeout(LOOK_S):
-                return await self._look.at(begun.before, begun.now)
+                return await self._look.at(part, now)
         except TimeoutError:
-            trouble = AwsTrouble(Kind.DOWN, f"{self._where} did not answer within {LOOK_S:g} s")
-        except AwsTrouble as error:
-            trouble = error
-        log.warning("%d instances of %s could not be looked at: %s", len(begun.before), self._where, trouble.why)
+            raise AwsTrouble(Kind.DOWN, f"{self._where} did not answer within {LOOK_S:g} s") from None
+
+    def _failed(self, left: Mapping[str, Seen | None], trouble: AwsTrouble, now: datetime) -> dict[str, Seen]:
+        """Return a failure as what was seen of all that is left.
+
+        What may be this process's own fault is told to its runs alone, and nothing was seen.
+        """
+        log.warning("%d instances of %s could not be looked at: %s", len(left), self._where, trouble.why)
         if trouble.is_of_this_process:
             self._trouble, self._sulks_until = trouble, time.monotonic() + SULK_S
             self._fail_all(trouble)
             return {}
-        return {name: Seen.failed(before, trouble, begun.now) for name, before in begun.before.items()}
+        return {name: Seen.failed(before, trouble, now) for name, before in left.items()}
 
     @asynccontextmanager
     async def _renewing(self) -> AsyncIterator[None]:

@@ -1,10 +1,12 @@
 """Jobs over HTTP."""
 
-from typing import Annotated
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from application.jobs.service import Answer
+from application.jobs.service import TOGETHER, Answer
 from application.jobs.store import JobFilter
 from domain.errors import RoundsmanError
 from domain.jobs.errors import (
@@ -48,6 +50,9 @@ from infrastructure.web.job_views import (
 from infrastructure.web.lists import DEFAULT_LIMIT, Limit
 from infrastructure.web.problem_docs import problems
 from infrastructure.web.services import FromServices
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -111,22 +116,37 @@ async def submit_job(
     return JobView.of(submitted.job)
 
 
-@router.post("/bulk", summary="Submit many jobs", dependencies=OPERATOR, responses=problems())
-async def submit_many(wanted: BulkRequest, services: FromServices, correlation_id: CorrelationId = None) -> BulkView:
+@router.post("/bulk", summary="Submit many jobs", dependencies=OPERATOR, response_model=BulkView, responses=problems())
+async def submit_many(wanted: BulkRequest, services: FromServices, correlation_id: CorrelationId = None) -> Response:
     """Submit up to 10,000 jobs, in a body of up to 16 MiB. Each is accepted or refused by itself.
 
     The answer is 200 also when some were refused: each item has the status that it would have alone. One with 503 may
     or may not have been accepted; with an idempotency key it can be sent again.
     """
-    found = [request_of(given, ("body", "jobs", n)) for n, given in enumerate(wanted.jobs)]
-    requests = [one if isinstance(one, RoundsmanError) else completed(one, None, correlation_id) for one in found]
-    valid = [one for one in requests if isinstance(one, JobRequest)]
-    made = iter(await services.jobs.submit_many(valid))
-    answers: list[Answer] = [one if isinstance(one, RoundsmanError) else next(made) for one in requests]
-    for number, answer in enumerate(answers):
-        if isinstance(answer, RoundsmanError):
-            told(answer, ("body", "jobs", number))
-    return BulkView.of([BulkItem.of(answer) for answer in answers])
+
+    def read(number: int, given: object) -> JobRequest | RoundsmanError:
+        found = request_of(given, ("body", "jobs", number))
+        return found if isinstance(found, RoundsmanError) else completed(found, None, correlation_id)
+
+    requests = await in_turns(read, wanted.jobs)
+    made = iter(await services.jobs.submit_many([one for one in requests if isinstance(one, JobRequest)]))
+
+    def tell(number: int, asked: JobRequest | RoundsmanError) -> BulkItem:
+        answer: Answer = asked if isinstance(asked, RoundsmanError) else next(made)
+        return BulkItem.of(told(answer, ("body", "jobs", number)) if isinstance(answer, RoundsmanError) else answer)
+
+    view = BulkView.of(await in_turns(tell, requests))
+    return Response(view.model_dump_json(), media_type="application/json")  # FastAPI would validate all of it once more
+
+
+async def in_turns(make: Callable[[int, Given], Made], many: Sequence[Given]) -> list[Made]:
+    """Make something of each, and let others have the event loop in between."""
+    made: list[Made] = []
+    for number, one in enumerate(many):
+        made.append(make(number, one))
+        if number % TOGETHER == TOGETHER - 1:
+            await asyncio.sleep(0)
+    return made
 
 
 @router.get(

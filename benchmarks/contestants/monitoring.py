@@ -85,7 +85,7 @@ class Watched:
                     case "import":
                         say("done", **await self._import(wish["regions"]))
                     case "start":
-                        say("done", **await self._start())
+                        say("done", **await self._start(wish["first"], wish["count"]))
                     case "watch":
                         await self._end_watch()
                         self._watching = asyncio.create_task(self._watch())
@@ -103,10 +103,10 @@ class Watched:
         self._ids = [item.id for one in found for item in one.items]
         return {"seconds": time.perf_counter() - began}
 
-    async def _start(self) -> dict[str, Any]:
-        """Begin to watch all of it, in one call."""
+    async def _start(self, first: int, count: int) -> dict[str, Any]:
+        """Begin to watch some of it, in one call."""
         began = time.perf_counter()
-        answers = await self._program.container.monitoring.monitoring().start_many(self._ids)
+        answers = await self._program.container.monitoring.monitoring().start_many(self._ids[first : first + count])
         created = sum(answer.result == "created" for answer in answers)
         return {"started": created, "seconds": time.perf_counter() - began}
 

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from domain.runs.run import RunStatus
 
@@ -11,6 +12,9 @@ ENDINGS = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus
 GAMMA = 1.04
 """Each bucket of a sketch ends so much later than the one before: what it tells is off by 2 % at most."""
 LOG_GAMMA = math.log(GAMMA)
+
+
+K = TypeVar("K")
 
 
 class Sketch:
@@ -22,15 +26,16 @@ class Sketch:
     """
 
     def __init__(self, counts: Mapping[int, int] | None = None) -> None:
-        self.counts: Counter[int] = Counter(counts or {})
+        self.counts: dict[int, int] = dict(counts or {})
 
     def add(self, ms: int, times: int = 1) -> None:
         """Count a duration; -1 times takes one out."""
-        self.counts[bucket_of(ms)] += times
+        bucket = bucket_of(ms)
+        self.counts[bucket] = self.counts.get(bucket, 0) + times
 
     def merge(self, other: "Sketch") -> None:
         """Count what another one has, too."""
-        self.counts.update(other.counts)
+        _add(self.counts, other.counts)
 
     def quantile(self, share: float) -> float | None:
         """Return the duration (ms) that so large a share is not longer than, by nearest rank; None of none."""
@@ -50,6 +55,13 @@ class Sketch:
         """Return the sketch that was written."""
         pairs = (pair.split(":") for pair in text.split())
         return cls({int(bucket): int(count) for bucket, count in pairs})
+
+
+def _add(counts: dict[K, int], more: Mapping[K, int]) -> None:
+    """Add counts; many times faster than ``Counter.update``, and a hundred thousand are added for one answer."""
+    get = counts.get
+    for name, count in more.items():
+        counts[name] = get(name, 0) + count
 
 
 def bucket_of(ms: int) -> int:
@@ -75,7 +87,7 @@ class Tally:
 
     def merge(self, other: "Tally") -> None:
         """Count what another one has, too."""
-        self.counts.update(other.counts)
+        _add(self.counts, other.counts)
         self.waiting.merge(other.waiting)
         self.running.merge(other.running)
 

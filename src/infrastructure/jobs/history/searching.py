@@ -95,10 +95,11 @@ def _summed(found: "Sequence[sa.RowMapping]", all_days: range) -> JobStats:
     groups: dict[str, dict[str, Tally]] = {name: defaultdict(Tally) for name in ("task", "queue", "team_id")}
     for row in found:
         tally = tally_of(row)
-        whole.merge(tally)
         by_day.setdefault(row["day"], Tally()).merge(tally)
         for name, tallies in groups.items():
             tallies[row[name]].merge(tally)
+    for tally in by_day.values():
+        whole.merge(tally)
     dated = {datetime.fromtimestamp(day * DAY_MS // 1000, UTC).date().isoformat(): one for day, one in by_day.items()}
     tasks, queues, teams = (largest(groups[name]) for name in ("task", "queue", "team_id"))
     return JobStats(all=whole, tasks=tasks, queues=queues, teams=teams, days=dated)

@@ -18,7 +18,7 @@ from integration.model_of_runs import MRun, MSchedule
 from integration.model_of_store import StoreModel
 
 HOUR_MS = 3_600_000
-LASTING = {"meta", "instances", "beats", "lanes", "done", "dead"}
+LASTING = {"meta", "instances", "beats", "lanes", "done", "dead", "pace"}
 """What stays in a store in which nothing is scheduled; beside batches and events."""
 
 

@@ -115,8 +115,8 @@ async def test_a_wrong_span_is_refused(api: Api, query: dict[str, Any]) -> None:
         {"cursor": "9" * 30},
         {"limit": 0},
         {"limit": 1001},
-        {"worker_id": "a b"},
-        {"worker": "b7"},
+        {"worker": "a b"},
+        {"worker_id": "b7"},
     ],
 )
 async def test_a_wrong_question_about_alerts_is_refused(api: Api, query: dict[str, Any]) -> None:

@@ -186,9 +186,9 @@ async def test_alerts_are_listed_by_state_and_worker(api: Api) -> None:
     await api.instance.container.alert_engine().catch_up("b7")
     (alert,) = (await api.get("/alerts")).json()["items"]
     assert (alert["rule_id"], alert["worker_id"], alert["state"]) == ("high-cpu", "b7", "pending")
-    assert len((await api.get("/alerts", params={"state": "pending", "worker_id": "b7"})).json()["items"]) == 1
+    assert len((await api.get("/alerts", params={"state": "pending", "worker": "b7"})).json()["items"]) == 1
     assert (await api.get("/alerts", params={"state": "firing"})).json()["items"] == []
-    assert (await api.get("/alerts", params={"worker_id": "b8"})).json()["items"] == []
+    assert (await api.get("/alerts", params={"worker": "b8"})).json()["items"] == []
 
 
 async def test_who_removes_a_worker_is_told(redis_url: str, namespace: str) -> None:

@@ -194,7 +194,7 @@ async def test_one_that_is_refused_concerns_nobody_else(external: Servers, names
         asking = (one.bus.schedule_task(later("a")), one.scheduler.run_now("bad"), one.bus.schedule_task(later("b")))
         answers = await asyncio.gather(*asking, return_exceptions=True)
         assert [isinstance(answer, StrangeKey) for answer in answers] == [False, True, False]
-        assert await kept(one) == {"a", "b", "bad"}
+        assert {info.id for info in await one.scheduler.list_one_shots(10)} == {"a", "b"}
 
 
 async def test_closing_leaves_nobody_waiting(unsynced: tuple[ExternalServer, Instance], monkeypatch: Any) -> None:

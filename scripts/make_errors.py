@@ -31,8 +31,8 @@ Every error that the program has words for: what it says, and what to do. Made f
 to do. What stands in braces is filled in.
 
 Over HTTP an error is `application/problem+json` (RFC 9457): branch on `type`, which stays as it is, and read
-`detail`. A 429 and a 503 come with `Retry-After`. A command prints it to stderr, with `--json` as one JSON object, and its
-exit status says which kind it is: 2 used wrongly, 3 not there, 4 refused, 5 nobody answers or the store is away, 1
+`detail`. A 429 and a 503 come with `Retry-After`. A command prints it to stderr, with `--json` as one JSON object, and
+its exit status says which kind it is: 2 used wrongly, 3 not there, 4 refused, 5 nobody answers or the store is away, 1
 anything else. `roundsman run` and `roundsman check` end with 1 for what a person must mend, and with 5 for what time
 may mend. No message has a secret in it: keys and passwords are left out, and values of a request are not repeated.
 """

@@ -115,7 +115,9 @@ async def test_a_client_that_hangs_up_in_mid_body_is_no_failure(api: Api, caplog
     assert "ERROR" not in caplog.text
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/schedules/", "/relays", "/schedules/r/nothing", "/../../etc/passwd"])
+@pytest.mark.parametrize(
+    "path", ["/", "/nothing", "/schedules/", "/relays", "/schedules/r/nothing", "/../../etc/passwd"]
+)
 async def test_a_path_that_leads_nowhere_is_told(api: Api, path: str) -> None:
     answer = await api.get(path)
     assert (answer.status_code, problem_type(answer)) == (404, "no-such-path")

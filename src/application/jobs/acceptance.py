@@ -1,6 +1,5 @@
 """What becomes of a request before the store sees it: it is checked, and made into a run."""
 
-import base64
 import json
 import math
 import secrets
@@ -19,6 +18,10 @@ from domain.runs.run import RunReason, RunSpec
 from domain.scheduling.errors import TimeInThePast
 
 PAST_TOLERANCE_S = 60.0
+DIGITS = "0123456789abcdefghijklmnopqrstuv"
+PAIRS = [high + low for high in DIGITS for low in DIGITS]
+"""Ten bits in base 32: the library does it digit by digit, in Python."""
+ID_BITS = range(120, -1, -10)
 
 
 class Acceptance:
@@ -83,7 +86,8 @@ class Acceptance:
 
 def new_id(now_ms: int) -> str:
     """Return an id that sorts by time: 48 bits of milliseconds and 80 of chance, in base 32 (RFC 4648, section 7)."""
-    return base64.b32hexencode(now_ms.to_bytes(6, "big") + secrets.token_bytes(10)).decode()[:26].lower()
+    number = (now_ms << 80 | int.from_bytes(secrets.token_bytes(10), "big")) << 2
+    return "".join([PAIRS[number >> bits & 1023] for bits in ID_BITS])
 
 
 def _trace_id(traceparent: str | None) -> str | None:

@@ -10,6 +10,7 @@ from application.jobs.acceptance import Acceptance
 from application.jobs.history import FROM_THE_START, JobHistory, NoHistory, before, is_past
 from application.jobs.showing import accepted_job, job_of
 from application.jobs.store import Accepted, JobFilter, JobStore, NewJob
+from application.runs.asking import Note
 from application.runs.registry import JobRegistry
 from application.runs.store import RunStore
 from application.scheduling.deeds import Deed, WriteDown, unwritten
@@ -38,7 +39,9 @@ from domain.scheduling.errors import TimeInThePast
 
 MOST_AT_ONCE = 10_000
 TOGETHER = 250
-"""Jobs that are checked in one go: the event loop serves nobody else meanwhile."""
+"""Jobs that are sent in one part: the store serves nobody else while it takes them."""
+LET_OTHERS_IN = 50
+"""Jobs made in a row, before others have the event loop."""
 RETRY_AFTER_S = (1, 300)
 """Shortest and longest wait that is asked of somebody who found a queue full."""
 UNKNOWN_PACE_RETRY_AFTER_S = 10
@@ -224,14 +227,27 @@ class JobService:
         return Requeued(sum(status == wanted.status for status in had.values()), cursor is not None)
 
     async def _submit(self, requests: Sequence[JobRequest]) -> Sequence[Answer]:
+        """Make jobs and send them in parts: the next is made while the store accepts the one before."""
         now = await self._store.now()
-        made: list[NewJob | RoundsmanError] = []
-        for request in requests:
-            made.append(await self._made(request, now))
-            if len(made) % TOGETHER == 0:
-                await asyncio.sleep(0)
+        if len(requests) <= TOGETHER:
+            return await self._send(requests, [await self._made(request, now) for request in requests], requests)
+        parts: list[asyncio.Task[Sequence[Answer]]] = []
+        async with asyncio.TaskGroup() as group:
+            for start in range(0, len(requests), TOGETHER):
+                part, made = requests[start : start + TOGETHER], []
+                for number, request in enumerate(part):
+                    made.append(await self._made(request, now))
+                    if number % LET_OTHERS_IN == 0:
+                        await asyncio.sleep(0)
+                parts.append(group.create_task(self._send(part, made, () if parts else requests)))
+        return [answer for part in parts for answer in part.result()]
+
+    async def _send(
+        self, requests: Sequence[JobRequest], made: Sequence[NewJob | RoundsmanError], noted: Sequence[JobRequest]
+    ) -> Sequence[Answer]:
+        """Send what was made of some requests; ``noted`` are those that the audit tells of with it."""
         new = [(request, job) for request, job in zip(requests, made, strict=True) if isinstance(job, NewJob)]
-        accepted = iter(await self._enqueue(new) if new else ())
+        accepted = iter(await self._enqueue(new, self._note(new, noted)) if new else ())
         return [
             job if isinstance(job, RoundsmanError) else await self._answer(request, job, next(accepted))
             for request, job in zip(requests, made, strict=True)
@@ -247,18 +263,22 @@ class JobService:
         except RoundsmanError as error:
             return error
 
-    async def _enqueue(self, new: Sequence[tuple[JobRequest, NewJob]]) -> Sequence[Accepted | StoreUnavailable]:
+    async def _enqueue(
+        self, new: Sequence[tuple[JobRequest, NewJob]], note: Note | None
+    ) -> Sequence[Accepted | StoreUnavailable]:
         jobs = [job for _, job in new]
         names = {job.spec.queue for job in jobs if job.spec.queue is not None}
-        return await self._store.enqueue(jobs, self.queues.most_waiting(names), self._note(new))
+        return await self._store.enqueue(jobs, self.queues.most_waiting(names), note)
 
-    def _note(self, new: Sequence[tuple[JobRequest, NewJob]]) -> Any:
-        if len(new) == 1:
+    def _note(self, new: Sequence[tuple[JobRequest, NewJob]], noted: Sequence[JobRequest]) -> Note | None:
+        if not noted:
+            return None
+        if len(noted) == 1:
             request, job = new[0]
             after = request.model_dump(mode="json", exclude_defaults=True)
             return self._write_down(Deed("job.submitted", job.spec.job_id, after=after, of_job=True))
-        tasks = sorted({job.spec.name for _, job in new})
-        return self._write_down(Deed("job.submitted", f"{len(new)} jobs", facts={"tasks": tasks[:20]}, of_job=True))
+        tasks = sorted({request.task for request in noted})
+        return self._write_down(Deed("job.submitted", f"{len(noted)} jobs", facts={"tasks": tasks[:20]}, of_job=True))
 
     async def _answer(self, request: JobRequest, job: NewJob, accepted: Accepted | StoreUnavailable) -> Answer:
         if isinstance(accepted, StoreUnavailable):

@@ -17,7 +17,8 @@ script|load s; set K v; sismember K v; smembers K; spop K; srem K v; subscribe C
 xack K g 1-1; xadd K * f v; xclaim K g c 0 1-1; xdel K 1-1; xgroup|create K g $; xgroup|delconsumer K g c;
 xgroup|destroy K g; xgroup|setid K g $; xinfo|consumers K g; xinfo|groups K; xinfo|stream K; xlen K; xpending K g;
 xrange K - +; xread STREAMS K $; xreadgroup GROUP g c STREAMS K >; xrevrange K + -; xtrim K MAXLEN 1; zadd K 1 m;
-zcard K; zpopmin K; zrange K 0 1; zrangebylex K - +; zrangebyscore K 0 1; zrem K m; zremrangebyscore K 0 1; zscore K m
+zcard K; zpopmin K; zrange K 0 1; zrangebylex K - +; zrangebyscore K 0 1; zrem K m;
+zremrangebyscore K 0 1; zrevrange K 0 1; zrevrank K m; zmscore K m; zscore K m
 """
 """All that the program sends and its scripts call, with a key (K), a channel (C), and as many words as each must have:
 asked about a command with too few, Valkey 9.1 dies. ``config|get`` is sent too, and may be denied."""

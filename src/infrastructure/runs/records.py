@@ -9,6 +9,8 @@ TAG_FIELDS = ("run_id", "job_id", "name", "reason", "fire_time")
 OF_JOBS = ("queue", "priority", "user_id", "team_id", "scheduled_at")
 """The part of a spec that every event of the run carries; the second, where it is there."""
 
+TAG_OF_JOBS = {*TAG_FIELDS, *OF_JOBS}
+WRITER = RunSpec.__pydantic_serializer__
 ENCODER = json.JSONEncoder(separators=(",", ":"))
 LINES = ("status", "attempt", "retries", "token", "owner", "order", "started", "more")
 FIXED = ("queued", "job", "lane", "reason", "tag")
@@ -17,12 +19,16 @@ FIXED = ("queued", "job", "lane", "reason", "tag")
 
 def split_spec(spec: RunSpec) -> tuple[str, str]:
     """Return a spec as two texts of JSON members, without braces: the tag, which events carry, and the rest."""
-    is_job = spec.queue is not None
-    whole = spec.model_dump(mode="json", exclude_none=True, exclude_defaults=is_job)
+    if spec.queue is not None:
+        return _members(spec, include=TAG_OF_JOBS), _members(spec, exclude=TAG_OF_JOBS)
+    whole = spec.model_dump(mode="json", exclude_none=True)
     tag = {name: whole.pop(name) for name in TAG_FIELDS}
-    if is_job:
-        tag |= {name: whole.pop(name) for name in OF_JOBS if name in whole}
     return ENCODER.encode(tag)[1:-1], ENCODER.encode(whole)[1:-1]
+
+
+def _members(spec: RunSpec, **which: Any) -> str:
+    """Return fields that are not as usual: of jobs there are many that wait, each with its own."""
+    return WRITER.to_json(spec, exclude_none=True, exclude_defaults=True, **which)[1:-1].decode()
 
 
 def payload_of(rest: str, data: str) -> str:

@@ -35,16 +35,21 @@ end
 
 -- Let go of runs; those that nothing else holds are forgotten.
 local function let_go(holder, ids)
-  local forgotten = {}
-  for _, id in ipairs(ids) do
-    redis.call('ZREM', KEY[holder], id)
-    local held = false
-    for _, other in ipairs(HELD_BY) do held = held or redis.call('ZSCORE', KEY[other], id) end
-    if not held then forgotten[#forgotten + 1] = id end
-  end
-  in_chunks(forgotten, function(i, j)
-    redis.call('HDEL', KEY.runs, unpack(forgotten, i, j))
-    redis.call('HDEL', KEY.payloads, unpack(forgotten, i, j))
+  in_chunks(ids, function(i, j)
+    redis.call('ZREM', KEY[holder], unpack(ids, i, j))
+    local held, forgotten = {}, {}
+    for _, other in ipairs(HELD_BY) do
+      if other ~= holder then
+        for n, score in ipairs(redis.call('ZMSCORE', KEY[other], unpack(ids, i, j))) do held[n] = held[n] or score end
+      end
+    end
+    for n = 1, j - i + 1 do
+      if not held[n] then forgotten[#forgotten + 1] = ids[i + n - 1] end
+    end
+    if #forgotten > 0 then
+      redis.call('HDEL', KEY.runs, unpack(forgotten))
+      redis.call('HDEL', KEY.payloads, unpack(forgotten))
+    end
   end)
 end
 

@@ -53,8 +53,8 @@ class AlertEngine:
         while refused < TRIES:
             alerts = await self._book.read(worker_id)
             samples = await self._samples.after(worker_id, alerts.cursor_ms, BATCH)
-            worker = await self._workers.get(worker_id)
-            if not samples or worker is None:
+            worker = await self._workers.get(worker_id) if samples else None
+            if worker is None:
                 return evaluated
             rhythm = await self._rhythms.of(worker_id, samples[-1].observed_at)
             if rhythm is None:
@@ -68,6 +68,8 @@ class AlertEngine:
                 return evaluated
             if verdict == "done":
                 evaluated, refused = evaluated + len(samples), 0
+                if len(samples) < BATCH:  # a sample that came meanwhile nudges by itself
+                    return evaluated
             else:
                 refused += 1
         raise AlertsChangedMeanwhile(worker_id=worker_id, tries=TRIES)

@@ -193,7 +193,8 @@ def _next_due(region: str, interval_s: int, after: float) -> float:
 async def _intervals(here: Site) -> dict[str, Any]:
     """Measure whole intervals, from a moment before all are due."""
     fleet = here.fleet
-    due = _next_due(here.regions[0], fleet.interval_s, time.time() + LEAD_S)
+    # Not the first one: the first looks have just seen the period that it would see.
+    due = _next_due(here.regions[0], fleet.interval_s, time.time() + LEAD_S + fleet.interval_s)
     await asyncio.sleep(due - LEAD_S - time.time())
     await here.read()
     for program in here.programs:

@@ -31,7 +31,7 @@ def samples(program: Roundsman) -> list[dict[str, Any]]:
 def test_it_is_ready_and_says_where(program: Roundsman) -> None:
     status, ready = program.health()
     assert (status, ready["status"]) == (200, "ok")
-    assert ready["components"].keys() == {"store", "events", "embedded_valkey", "scheduler", "sender"}
+    assert ready["components"].keys() == {*("store", "events", "embedded_valkey", "scheduler", "sender", "history")}
     assert program.http.get("/health/live").status_code == 200
     assert f"documentation: {program.http.base_url}/docs " in program.said
     assert program.server.is_running()

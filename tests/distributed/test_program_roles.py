@@ -13,7 +13,7 @@ def test_an_api_process_controls_what_another_process_executes(redis_url: str, n
     with Roundsman(tmp_path / "api", **shared) as api, Roundsman(tmp_path / "scheduler", **shared) as scheduler:
         scheduler.begin("--role", "scheduler")
         api.start("--role", "api")
-        assert api.health()[1]["components"].keys() == {"store", "events"}
+        assert api.health()[1]["components"].keys() == {"store", "events", "history"}
         api.wait(lambda: api.http.get("/api/v1/workers/local").status_code == 200, "the other to watch its machine")
         api.wait(lambda: api.get("/workers/local/metrics")["items"], "a sample")
 
@@ -25,4 +25,5 @@ def test_an_api_process_controls_what_another_process_executes(redis_url: str, n
         assert scheduler.interrupt(signal.SIGTERM) == 0, scheduler.said
         assert api.interrupt(signal.SIGTERM) == 0, api.said
         assert "Traceback" not in api.said + scheduler.said
-        assert not (tmp_path / "api" / "var").exists(), "a process with a redis_url needs no directory"
+        made = {path.name.partition("-")[0] for path in (tmp_path / "api" / "var").iterdir()}
+        assert made <= {"history.sqlite3"}, "a process with a redis_url needs no directory but for the history"

@@ -4,11 +4,13 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Literal
 from urllib.parse import urlsplit
 
 from distributed.checker_journal import ALL_EVENTS
 from fault_proxy import stop_listening
+from infrastructure.jobs.history.settings import HistorySettings
 from infrastructure.redis.embedded import EmbeddedValkey
 from infrastructure.runs.scripts import WHERE, Retention, source
 
@@ -19,7 +21,13 @@ def _digest(text: str) -> str:
     return hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 - how Redis names scripts
 
 
-SCRIPTS = {_digest(source(name, retention)): name for name in WHERE for retention in (Retention(), ALL_EVENTS)}
+RETENTIONS = [
+    replace(kept, exported_at_most=waiting)
+    for kept in (Retention(), ALL_EVENTS)
+    for waiting in (0, HistorySettings().exported_at_most)
+]
+"""What programs and tests keep, with a history and without."""
+SCRIPTS = {_digest(source(name, kept)): name for name in WHERE for kept in RETENTIONS}
 
 
 class Trap:

@@ -45,7 +45,6 @@ NOT_RUN = {
     "curl -s http://127.0.0.1:8000/api/v1/jobs/06": "the same, in tests/integration/test_api_jobs.py",
     "curl -sN http://127.0.0.1:8000/api/v1/jobs/06": "the same",
     'sqlite3 var/history.sqlite3 ".backup': "a database of the reader's own",
-    "pg_dump --table": "the same",
     "SELECT task, status": "the same",
     "CREATE TABLE job_outbox": "the same",
     ". .venv/bin/activate": "the tests are in that environment",

@@ -161,7 +161,7 @@ async def test_nothing_dies_when_strangers_take_all_keys_and_when_all_are_gone(e
         return bool(await asyncio.to_thread(server.tell, "EXISTS", store.key("mon", "open_alerts")))
 
     await wait_until(alerted, "an alert")
-    before = lasting()
+    before = lasting() - {"gathered commands"}  # it comes and goes with what is asked
     for key in await asyncio.to_thread(server.tell, "KEYS", "*"):
         await asyncio.to_thread(server.tell, "SET", key, "theirs")
     await wait_until(lambda: says(program, f"the key '{store.key('states')}' is a string"), "health to name them")

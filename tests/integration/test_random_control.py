@@ -102,7 +102,7 @@ async def left_over(cluster: Cluster) -> dict[str, Any]:
     async for key in redis.scan_iter(match=f"{cluster.redis.prefix}:*", count=1000):
         name = key.removeprefix(f"{cluster.redis.prefix}:")
         family = name.partition(":")[0]
-        if family not in {"ev", "audit", "meta", "instances", "beats", "lanes", "batch", "done"}:
+        if family not in {"ev", "audit", "meta", "instances", "beats", "lanes", "batch", "done", "dead", "pace"}:
             found[name] = await redis.type(key)
     done = set(await redis.zrange(cluster.redis.key("done"), 0, -1))
     for name in ("runs", "payloads"):

@@ -72,9 +72,8 @@ class RegionLoader:
 
     async def stop(self) -> None:
         """End what works for this loader; who still waits is cancelled."""
-        for task in (self._worker, self._round):
-            if task is not None:
-                await end_task(task)
+        await end_task(self._worker)
+        await end_task(self._round)  # after the other, which begins it, also while it is being cancelled
         self._worker = self._round = None
         await self._look.stop()
         for future in [future for futures in self._waiting.values() for future in futures]:

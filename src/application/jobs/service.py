@@ -230,7 +230,7 @@ class JobService:
         """Make jobs and send them in parts: the next is made while the store accepts the one before."""
         now = await self._store.now()
         if len(requests) <= TOGETHER:
-            return await self._send(requests, [await self._made(request, now) for request in requests], requests)
+            return await self._send(requests, [await self._made(request, now) for request in requests])
         parts: list[asyncio.Task[Sequence[Answer]]] = []
         async with asyncio.TaskGroup() as group:
             for start in range(0, len(requests), TOGETHER):
@@ -239,15 +239,13 @@ class JobService:
                     made.append(await self._made(request, now))
                     if number % LET_OTHERS_IN == 0:
                         await asyncio.sleep(0)
-                parts.append(group.create_task(self._send(part, made, () if parts else requests)))
+                parts.append(group.create_task(self._send(part, made)))
         return [answer for part in parts for answer in part.result()]
 
-    async def _send(
-        self, requests: Sequence[JobRequest], made: Sequence[NewJob | RoundsmanError], noted: Sequence[JobRequest]
-    ) -> Sequence[Answer]:
-        """Send what was made of some requests; ``noted`` are those that the audit tells of with it."""
+    async def _send(self, requests: Sequence[JobRequest], made: Sequence[NewJob | RoundsmanError]) -> Sequence[Answer]:
+        """Send what was made of some requests; the audit tells of each such part, so that none goes untold."""
         new = [(request, job) for request, job in zip(requests, made, strict=True) if isinstance(job, NewJob)]
-        accepted = iter(await self._enqueue(new, self._note(new, noted)) if new else ())
+        accepted = iter(await self._enqueue(new) if new else ())
         return [
             job if isinstance(job, RoundsmanError) else await self._answer(request, job, next(accepted))
             for request, job in zip(requests, made, strict=True)
@@ -263,22 +261,18 @@ class JobService:
         except RoundsmanError as error:
             return error
 
-    async def _enqueue(
-        self, new: Sequence[tuple[JobRequest, NewJob]], note: Note | None
-    ) -> Sequence[Accepted | StoreUnavailable]:
+    async def _enqueue(self, new: Sequence[tuple[JobRequest, NewJob]]) -> Sequence[Accepted | StoreUnavailable]:
         jobs = [job for _, job in new]
         names = {job.spec.queue for job in jobs if job.spec.queue is not None}
-        return await self._store.enqueue(jobs, self.queues.most_waiting(names), note)
+        return await self._store.enqueue(jobs, self.queues.most_waiting(names), self._note(new))
 
-    def _note(self, new: Sequence[tuple[JobRequest, NewJob]], noted: Sequence[JobRequest]) -> Note | None:
-        if not noted:
-            return None
-        if len(noted) == 1:
+    def _note(self, new: Sequence[tuple[JobRequest, NewJob]]) -> Note | None:
+        if len(new) == 1:
             request, job = new[0]
             after = request.model_dump(mode="json", exclude_defaults=True)
             return self._write_down(Deed("job.submitted", job.spec.job_id, after=after, of_job=True))
-        tasks = sorted({request.task for request in noted})
-        return self._write_down(Deed("job.submitted", f"{len(noted)} jobs", facts={"tasks": tasks[:20]}, of_job=True))
+        tasks = sorted({request.task for request, _ in new})
+        return self._write_down(Deed("job.submitted", f"{len(new)} jobs", facts={"tasks": tasks[:20]}, of_job=True))
 
     async def _answer(self, request: JobRequest, job: NewJob, accepted: Accepted | StoreUnavailable) -> Answer:
         if isinstance(accepted, StoreUnavailable):

@@ -27,6 +27,7 @@ from domain.jobs.queue import QueueRules, Queues
 from infrastructure.audit.log import RedisAuditLog
 from infrastructure.events.bus import RedisEventBus
 from infrastructure.events.options import EventBusOptions
+from infrastructure.jobs.publisher import InProcessPublisher
 from infrastructure.jobs.rules import rules_of
 from infrastructure.jobs.store import RedisJobs
 from infrastructure.monitoring.container import MonitoringContainer
@@ -101,9 +102,9 @@ class Instance:
             grace_s=5.0,
             rules=rules_of(QUEUES, self.registry),
         )
-        jobs = RedisJobs(self.store, self.runs, "i1", retention)
+        jobs, publisher = RedisJobs(self.store, self.runs), InProcessPublisher(self.store, "i1", retention)
         self.jobs = JobService(
-            self.registry, jobs, self.runs, QUEUES, write_down=self.write_down, trace=FollowedTrace()
+            self.registry, publisher, jobs, self.runs, QUEUES, write_down=self.write_down, trace=FollowedTrace()
         )
         self.scheduler = BackgroundTaskScheduler(
             self.registry,

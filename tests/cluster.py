@@ -10,6 +10,7 @@ from application.jobs.service import JobService
 from application.runs.registry import JobRegistry
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from domain.jobs.queue import Queues
+from infrastructure.jobs.publisher import InProcessPublisher
 from infrastructure.jobs.rules import rules_of
 from infrastructure.jobs.store import RedisJobs
 from infrastructure.redis.connection import RedisStore
@@ -64,7 +65,8 @@ class Instance:
             grace_s=grace_s,
             rules=rules_of(queues, registry),
         )
-        self.jobs = JobService(registry, RedisJobs(self.store, self.runs, instance_id, retention), self.runs, queues)
+        publisher = InProcessPublisher(self.store, instance_id, retention)
+        self.jobs = JobService(registry, publisher, RedisJobs(self.store, self.runs), self.runs, queues)
         engine = self.engine if executes else None
         self.scheduler = BackgroundTaskScheduler(
             registry, self.schedules, self.runs, engine=engine, actor=lambda: instance_id

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from application.jobs.store import Accepted, NewJob
+from application.jobs.publishing import UNNAMED, Accepted, JobPattern, NewJob
 from domain.jobs.queue import QueueRules, Queues
 from domain.runs.outcome import Outcome
 from domain.runs.run import Claim, RunReason, RunSpec
+from infrastructure.jobs.publisher import InProcessPublisher
 from infrastructure.jobs.store import RedisJobs
 from infrastructure.redis.connection import RedisStore
 from infrastructure.runs.records import join_spec
@@ -30,7 +31,8 @@ class JobHands:
         self.rules = rules or {"queues": {}, "jobs": {}}
         kept = kept or Retention()
         self.runs = RedisRunStore(store, name, kept)
-        self.jobs = RedisJobs(store, self.runs, name, kept)
+        self.jobs = RedisJobs(store, self.runs)
+        self.publisher = InProcessPublisher(store, name, kept)
         self._scripts = {
             script: store.command.register_script(source(script, kept))
             for script in ("claim", "settle", "sweep", "exported")
@@ -43,9 +45,10 @@ class JobHands:
     def job(self, job_id: str = "", task: str = "Import", queue: str = "free", **more: Any) -> NewJob:
         job_id = job_id or f"job-{self.name}-{next(self._numbers):04d}"
         facts = {name: more.pop(name) for name in ("priority", "user_id", "team_id", "correlation_id") if name in more}
+        wish = {name: more.pop(name) for name in ("key", "digest") if name in more}
         spec = RunSpec(
-            run_id=job_id,
-            job_id=job_id,
+            run_id=UNNAMED,
+            job_id=UNNAMED,
             name=task,
             reason=RunReason.ONE_SHOT,
             fire_time=START,
@@ -54,10 +57,10 @@ class JobHands:
             **facts,
         )
         ahead = Queues().ahead_ms(facts.get("priority", 0))
-        return NewJob(spec=spec, data='{"customer":1}', ahead_ms=ahead, **more)
+        return NewJob(job_id, JobPattern(spec, ahead_ms=ahead, **more), '{"customer":1}', **wish)
 
     async def enqueue(self, *jobs: NewJob, most_waiting: dict[str, int] | None = None) -> list[Accepted]:
-        answers = await self.jobs.enqueue(jobs, most_waiting or {}, None)
+        answers = await self.publisher.publish(jobs, most_waiting or {}, None)
         return [answer for answer in answers if isinstance(answer, Accepted)]
 
     async def put(self, number: int, **facts: Any) -> list[str]:

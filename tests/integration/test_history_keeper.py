@@ -6,7 +6,6 @@ import logging
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +74,7 @@ async def end(hands: JobHands, *ids: str, outcome: Outcome | None = None) -> Non
 
 
 def service(hands: JobHands, part: HistoryPart) -> JobService:
-    return JobService(JobRegistry([]), hands.jobs, hands.runs, history=part.connection)
+    return JobService(JobRegistry([]), hands.publisher, hands.jobs, hands.runs, history=part.connection)
 
 
 async def forget(hands: JobHands) -> None:
@@ -91,7 +90,7 @@ async def test_a_job_that_is_over_is_in_the_history_as_it_was(store: RedisStore,
     hands, part = JobHands(store, kept=KEPT), make(history_url, params=True)
     await start(part)
     job = hands.job("j1", priority=7, user_id="u", team_id="t", correlation_id="c")
-    await hands.enqueue(replace(job, spec=job.spec.model_copy(update={"correlation_id": "c"})))
+    await hands.enqueue(job)
     await end(hands, "j1", outcome=Succeeded(json.dumps({"text": "a\0b ü", "list": []})))
     in_store = await service(hands, part).get("j1")
     await settled(part)
@@ -140,14 +139,14 @@ async def test_a_job_that_is_run_again_is_exported_as_it_ends_anew(
     await end(hands, job_id, outcome=Failed("no"))
     await part.connection.start()
     (waiting,) = await part.exports.first(10)
-    assert await hands.jobs.rerun([job_id], "again", None) == {job_id: "failed"}
+    assert await hands.publisher.republish([job_id], "again", None) == {job_id: "failed"}
     assert await part.exports.exported([waiting]) == 0
     await part.keeper.export()
     assert await part.connection.get(job_id) is None, "it was not over when it was looked at"
     await end(hands, job_id, outcome=Failed("still no"))
     await part.keeper.export()
     first = await part.connection.get(job_id)
-    await hands.jobs.rerun([job_id], "again", None)
+    await hands.publisher.republish([job_id], "again", None)
     await end(hands, job_id)
     await part.keeper.export()
     last = await part.connection.get(job_id)
@@ -337,7 +336,7 @@ async def test_the_list_goes_on_into_the_history_without_a_job_twice(
     await forget(hands)  # these ten are in the history alone
     await end(hands, *ids[10:20], outcome=Failed("no"))
     await part.keeper.export()
-    await hands.jobs.rerun(ids[12:14], "again", None)  # these are in the history as they were, and queued
+    await hands.publisher.republish(ids[12:14], "again", None)  # these are in the history as they were, and queued
     jobs = service(hands, part)
     expected = set(ids[:20])
     for limit in (1, 3, 7, 100):

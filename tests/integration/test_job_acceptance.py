@@ -29,7 +29,7 @@ async def test_the_same_key_and_request_are_the_same_job(one: JobHands) -> None:
     (first,) = await one.enqueue(one.job(key="a:k", digest="d1"))
     (again,) = await one.enqueue(one.job(key="a:k", digest="d1"))
     assert (first.verdict, again.verdict, again.id, again.status) == ("created", "same", first.id, "queued")
-    assert again.queued_at == first.queued_at
+    assert again.queued_ms == first.queued_ms
     assert await one.claimed() == [first.id]
 
 
@@ -125,7 +125,7 @@ async def test_a_job_that_failed_for_good_is_dead_until_a_person_runs_it_again(c
     await one.settle(claim, Failed("broken"))
     page = await one.jobs.page(JobFilter(status=RunStatus.FAILED), 10, "")
     assert [(run.run_id, run.error) for run in page.items] == [(job_id, "broken")]
-    assert await one.jobs.rerun([job_id, "nobody"], "again", None) == {job_id: "failed", "nobody": ""}
+    assert await one.publisher.republish([job_id, "nobody"], "again", None) == {job_id: "failed", "nobody": ""}
     assert (await one.jobs.page(JobFilter(status=RunStatus.FAILED), 10, "")).items == []
     (claim,) = await one.claim()
     assert (claim.spec.run_id, claim.attempt, claim.retries) == (job_id, 3, 0)
@@ -139,7 +139,7 @@ async def test_what_succeeded_or_is_not_over_is_not_run_again(one: JobHands) -> 
     done, waits = await one.put(2)
     claim = next(claim for claim in await one.claim(1))
     await one.settle(claim, DONE)
-    assert await one.jobs.rerun([done, waits], "again", None) == {done: "succeeded", waits: "queued"}
+    assert await one.publisher.republish([done, waits], "again", None) == {done: "succeeded", waits: "queued"}
     assert await one.status(done) == "succeeded"
     assert await one.claimed() == [waits]
 
@@ -147,7 +147,7 @@ async def test_what_succeeded_or_is_not_over_is_not_run_again(one: JobHands) -> 
 async def test_two_who_run_it_again_at_once_run_it_once(one: JobHands) -> None:
     (job_id,) = await one.put(1)
     await one.runs.cancel([job_id], "why")
-    answers = await asyncio.gather(*[one.jobs.rerun([job_id], "again", None) for _ in range(2)])
+    answers = await asyncio.gather(*[one.publisher.republish([job_id], "again", None) for _ in range(2)])
     assert sorted(answer[job_id] for answer in answers) == ["cancelled", "queued"]
     assert await one.claimed() == [job_id]
     assert await one.claimed() == []

@@ -64,7 +64,7 @@ async def test_slots_that_one_queue_does_not_need_go_to_the_others(one: JobHands
 async def test_work_that_is_in_no_queue_takes_part(one: JobHands) -> None:
     one.rules = rules(free=QueueRules(weight=1))
     await one.put(50, queue="free")
-    spec = one.job("plain").spec.model_copy(update={"queue": None})
+    spec = one.job().pattern.spec.model_copy(update={"run_id": "plain", "job_id": "plain", "queue": None})
     await one.runs.submit(spec, "{}")
     assert "plain" in await one.claimed(5)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from application.jobs.publishing import Accepted
 from application.jobs.store import JobFilter
 from application.scheduling import JobContext, JobLimits, RetryPolicy, ScheduledBackgroundJob, backgroundjob
 from cluster import Cluster, Instance
@@ -28,6 +29,7 @@ from domain.jobs.request import JobRequest
 from domain.runs.errors import InvalidData, UnknownJob, WrongTaskType
 from domain.runs.run import RunStatus
 from domain.scheduling.errors import TimeInThePast
+from integration.jobs_kit import JobHands
 from sample_jobs import Note, Once
 from support import wait_until
 
@@ -96,6 +98,15 @@ async def test_ids_sort_by_time(api: Instance) -> None:
     ids = [(await api.jobs.submit(asked(queue="pro"))).job.id for _ in range(3)]
     assert ids == sorted(ids) or len({one[:9] for one in ids}) < 3
     assert len(set(ids)) == 3
+
+
+async def test_ids_of_one_call_sort_as_they_were_asked_for(api: Instance) -> None:
+    answers = await api.jobs.submit_many([asked(queue="pro", params={"customer": n}) for n in range(600)])
+    ids = [answer.id for answer in answers if isinstance(answer, Accepted)]
+    assert ids == sorted(set(ids))
+    assert len(ids) == 600
+    for number in (0, 255, 256, 599):
+        assert (await api.jobs.params(ids[number]) or {})["customer"] == number
 
 
 async def test_a_job_that_succeeds_has_a_result(worker: Instance) -> None:
@@ -245,9 +256,32 @@ async def test_many_are_answered_one_by_one_in_their_order(api: Instance) -> Non
     wanted += [asked(queue="pro", idempotency_key="k"), asked(queue="pro", idempotency_key="k", priority=2)]
     answers = await api.jobs.submit_many(wanted)
     kinds = [type(answer).__name__ for answer in answers]
-    assert kinds == ["Submitted", "UnknownJob", "Submitted", "InvalidData", "Submitted", "IdempotencyConflict"]
+    assert kinds == ["Accepted", "UnknownJob", "Accepted", "InvalidData", "Accepted", "IdempotencyConflict"]
     assert len((await api.jobs.list(JobFilter())).items) == 2
     assert await api.jobs.submit_many([]) == []
+
+
+async def test_of_many_that_differ_each_is_as_it_was_asked_for(api: Instance) -> None:
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    kinds: list[dict[str, Any]] = [
+        {"user_id": r'"-\u0001\x01%1', "team_id": "-", "correlation_id": "ü"},
+        {"priority": 5},
+        {"scheduled_at": later, "expires_in_s": 5.0},
+        {"max_retries": 3, "timeout_s": 7.5, "params": {"customer": 2}},
+        {"params": {"customer": 2, "says": r"\u0001"}, "idempotency_key": "k"},
+        {"task": "Once"},
+    ]
+    wanted = [asked(**{"queue": "pro", **kind}) for kind in kinds for _ in range(2)]
+    answers = await api.jobs.submit_many(wanted)
+    for request, answer in zip(wanted, answers, strict=True):
+        assert isinstance(answer, Accepted)
+        job = await api.jobs.get(answer.id)
+        facts = ("task", "queue", "priority", "scheduled_at", "user_id", "team_id", "correlation_id")
+        assert [getattr(job, fact) for fact in facts] == [getattr(request, fact) for fact in facts]
+        assert (await api.jobs.params(job.id) or {}).items() >= request.params.items()
+    claimed = {claim.spec.run_id: claim for claim in await JobHands(api.store).claim(20, ["Import@1", "Once@1"])}
+    assert (claimed[answers[6].id].spec.retry.max_retries, claimed[answers[6].id].spec.timeout_s) == (3, 7.5)
+    assert [answer.is_new for answer in answers] == [True] * 9 + [False] + [True] * 2
 
 
 async def test_more_than_ten_thousand_in_one_call_are_refused(api: Instance) -> None:

@@ -8,9 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from application.jobs.service import MOST_AT_ONCE, JobService, Submitted
+from application.jobs.service import MOST_AT_ONCE, JobService
 from application.jobs.store import JobFilter
 from benchmarks.contestants.jobs.interface import JobCase
+from domain.errors import RoundsmanError
 from domain.jobs.request import JobRequest
 from infrastructure.garbage import lasting_objects_spared
 from infrastructure.program import Program
@@ -61,7 +62,7 @@ class Roundsman:
     async def _submit(self, requests: Sequence[JobRequest]) -> None:
         for start in range(0, len(requests), MOST_AT_ONCE):
             answers = await self._service.submit_many(requests[start : start + MOST_AT_ONCE])
-            refused = [answer for answer in answers if not isinstance(answer, Submitted)]
+            refused = [answer for answer in answers if isinstance(answer, RoundsmanError)]
             if refused:
                 raise refused[0]
 

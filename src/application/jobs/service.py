@@ -2,21 +2,21 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from application.jobs.acceptance import Acceptance
+from application.jobs.acceptance import Acceptance, Intake
 from application.jobs.history import FROM_THE_START, JobHistory, NoHistory, before, is_past
+from application.jobs.publishing import MOST_IN_ONE_STEP, Accepted, NewJob, QueuePublisher
 from application.jobs.showing import accepted_job, job_of
-from application.jobs.store import Accepted, JobFilter, JobStore, NewJob
-from application.runs.asking import Note
+from application.jobs.store import JobFilter, JobStore
 from application.runs.registry import JobRegistry
 from application.runs.store import RunStore
 from application.scheduling.deeds import Deed, WriteDown, unwritten
 from application.scheduling.moments import LAST_MOMENT, at, milliseconds
 from application.scheduling.tracing import UNTRACED, SchedulingTrace
-from domain.errors import RoundsmanError, StoreUnavailable
+from domain.errors import RoundsmanError
 from domain.jobs.errors import (
     HistoryUnavailable,
     IdempotencyConflict,
@@ -38,10 +38,6 @@ from domain.runs.run import TERMINAL, RunReason, RunStatus
 from domain.scheduling.errors import TimeInThePast
 
 MOST_AT_ONCE = 10_000
-TOGETHER = 250
-"""Jobs that are sent in one part: the store serves nobody else while it takes them."""
-LET_OTHERS_IN = 50
-"""Jobs made in a row, before others have the event loop."""
 RETRY_AFTER_S = (1, 300)
 """Shortest and longest wait that is asked of somebody who found a queue full."""
 UNKNOWN_PACE_RETRY_AFTER_S = 10
@@ -58,8 +54,8 @@ class Submitted:
     is_new: bool
 
 
-Answer = Submitted | RoundsmanError
-"""What becomes of one request of many."""
+Answer = Accepted | RoundsmanError
+"""What becomes of one request of many: ``created``, ``same`` as its idempotency key made before, or what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +80,7 @@ class JobService:
     def __init__(
         self,
         registry: JobRegistry,
+        publisher: QueuePublisher,
         store: JobStore,
         runs: RunStore,
         queues: Queues | None = None,
@@ -94,6 +91,7 @@ class JobService:
         history: JobHistory | None = None,
     ) -> None:
         self._history = history or NoHistory()
+        self._publisher = publisher
         self._store = store
         self._runs = runs
         self.queues = queues or Queues()
@@ -109,10 +107,16 @@ class JobService:
         ``QueueFull``.
         """
         with self._trace.scheduling("submit", request.task, ""):
-            (answer,) = await self._submit([request])
+            intake = self._acceptance.begin(await self._store.now())
+            (made,) = await self._made([request], intake)
+            if isinstance(made, RoundsmanError):
+                raise made
+            (answer,) = await self._send([request], [made])
         if isinstance(answer, RoundsmanError):
             raise answer
-        return answer if answer.is_new else Submitted(await self.get(answer.job.id), is_new=False)
+        if answer.is_new:
+            return Submitted(accepted_job(made.pattern.spec, answer), is_new=True)
+        return Submitted(await self.get(answer.id), is_new=False)
 
     async def submit_many(self, requests: Sequence[JobRequest]) -> Sequence[Answer]:
         """Accept many jobs, each by itself; answer for each in the order asked, with what is wrong with it.
@@ -123,7 +127,13 @@ class JobService:
         if len(requests) > MOST_AT_ONCE:
             raise InvalidJob(why=f"{len(requests)} jobs in one call; send at most {MOST_AT_ONCE}")
         with self._trace.scheduling("submit", "", ""):
-            return await self._submit(requests)
+            intake, sent = self._acceptance.begin(await self._store.now()), []
+            async with asyncio.TaskGroup() as group:
+                for start in range(0, len(requests), MOST_IN_ONE_STEP):
+                    part = requests[start : start + MOST_IN_ONE_STEP]
+                    sent.append(group.create_task(self._send(part, await self._made(part, intake))))
+                    await asyncio.sleep(0)  # it goes out while the next is made
+        return [answer for part in sent for answer in part.result()]
 
     async def get(self, job_id: str) -> Job:
         """Return a job, from the history where the store no longer has it.
@@ -211,7 +221,7 @@ class JobService:
         """Queue those again that can be; return the status that each had, '' for one that is not there."""
         target = job_ids[0] if len(job_ids) == 1 else f"{len(job_ids)} jobs"
         note = self._write_down(Deed("job.retried", target, of_job=True))
-        return await self._store.rerun(job_ids, "queued again by a person", note)
+        return await self._publisher.republish(job_ids, "queued again by a person", note)
 
     async def retry_matching(self, wanted: JobFilter, limit: int = 1_000) -> Requeued:
         """Queue again what matches and is over without success, the newest first, ``limit`` at most."""
@@ -220,75 +230,61 @@ class JobService:
         ids: list[str] = []
         cursor: str | None = ""
         while cursor is not None and len(ids) < limit:
-            page = await self._store.page(wanted, min(limit - len(ids), TOGETHER), cursor)
+            page = await self._store.page(wanted, min(limit - len(ids), MOST_IN_ONE_STEP), cursor)
             ids += [run.run_id for run in page.items]
             cursor = page.next_cursor
         had = await self.retry_many(ids) if ids else {}
         return Requeued(sum(status == wanted.status for status in had.values()), cursor is not None)
 
-    async def _submit(self, requests: Sequence[JobRequest]) -> Sequence[Answer]:
-        """Make jobs and send them in parts: the next is made while the store accepts the one before."""
-        now = await self._store.now()
-        if len(requests) <= TOGETHER:
-            return await self._send(requests, [await self._made(request, now) for request in requests])
-        parts: list[asyncio.Task[Sequence[Answer]]] = []
-        async with asyncio.TaskGroup() as group:
-            for start in range(0, len(requests), TOGETHER):
-                part, made = requests[start : start + TOGETHER], []
-                for number, request in enumerate(part):
-                    made.append(await self._made(request, now))
-                    if number % LET_OTHERS_IN == 0:
-                        await asyncio.sleep(0)
-                parts.append(group.create_task(self._send(part, made)))
-        return [answer for part in parts for answer in part.result()]
+    async def _made(self, requests: Sequence[JobRequest], intake: Intake) -> Sequence[NewJob | RoundsmanError]:
+        """Make jobs of requests, or find what is wrong with them."""
+        made: list[NewJob | RoundsmanError] = []
+        for request in requests:
+            try:
+                made.append(intake.job(request))
+            except TimeInThePast as error:
+                is_known = request.idempotency_key and await self._store.knows(request.scoped_key)
+                made.append(intake.job(request, is_known=True) if is_known else error)
+            except RoundsmanError as error:
+                made.append(error)
+        return made
 
     async def _send(self, requests: Sequence[JobRequest], made: Sequence[NewJob | RoundsmanError]) -> Sequence[Answer]:
-        """Send what was made of some requests; the audit tells of each such part, so that none goes untold."""
-        new = [(request, job) for request, job in zip(requests, made, strict=True) if isinstance(job, NewJob)]
-        accepted = iter(await self._enqueue(new) if new else ())
-        return [
-            job if isinstance(job, RoundsmanError) else await self._answer(request, job, next(accepted))
-            for request, job in zip(requests, made, strict=True)
-        ]
+        """Publish what was made of some requests; the audit tells of each such part, so that none goes untold."""
+        jobs = [job for job in made if isinstance(job, NewJob)]
+        accepted = iter(await self._publish(requests, made, jobs) if jobs else ())
+        answers: list[Answer] = []
+        for job in made:
+            answer = next(accepted) if isinstance(job, NewJob) else job
+            if isinstance(answer, Accepted) and isinstance(job, NewJob) and not answer.is_new:
+                answer = await self._told(job, answer)
+            answers.append(answer)
+        return answers
 
-    async def _made(self, request: JobRequest, now_ms: int) -> NewJob | RoundsmanError:
-        try:
-            return self._acceptance.job(request, now_ms)
-        except TimeInThePast as error:
-            if request.idempotency_key and await self._store.knows(request.scoped_key):
-                return replace(self._acceptance.job(request, now_ms, is_known=True), due_ms=None)
-            return error
-        except RoundsmanError as error:
-            return error
+    async def _publish(
+        self, requests: Sequence[JobRequest], made: Sequence[NewJob | RoundsmanError], jobs: Sequence[NewJob]
+    ) -> Sequence[Accepted | RoundsmanError]:
+        patterns = {job.pattern for job in jobs}
+        if len(jobs) == 1:
+            after = requests[made.index(jobs[0])].model_dump(mode="json", exclude_defaults=True)
+            deed = Deed("job.submitted", jobs[0].id, after=after, of_job=True)
+        else:
+            tasks = sorted({pattern.spec.name for pattern in patterns})
+            deed = Deed("job.submitted", f"{len(jobs)} jobs", facts={"tasks": tasks[:20]}, of_job=True)
+        most_waiting = self.queues.most_waiting({str(pattern.spec.queue) for pattern in patterns})
+        return await self._publisher.publish(jobs, most_waiting, self._write_down(deed))
 
-    async def _enqueue(self, new: Sequence[tuple[JobRequest, NewJob]]) -> Sequence[Accepted | StoreUnavailable]:
-        jobs = [job for _, job in new]
-        names = {job.spec.queue for job in jobs if job.spec.queue is not None}
-        return await self._store.enqueue(jobs, self.queues.most_waiting(names), self._note(new))
-
-    def _note(self, new: Sequence[tuple[JobRequest, NewJob]]) -> Note | None:
-        if len(new) == 1:
-            request, job = new[0]
-            after = request.model_dump(mode="json", exclude_defaults=True)
-            return self._write_down(Deed("job.submitted", job.spec.job_id, after=after, of_job=True))
-        tasks = sorted({request.task for request, _ in new})
-        return self._write_down(Deed("job.submitted", f"{len(new)} jobs", facts={"tasks": tasks[:20]}, of_job=True))
-
-    async def _answer(self, request: JobRequest, job: NewJob, accepted: Accepted | StoreUnavailable) -> Answer:
-        if isinstance(accepted, StoreUnavailable):
-            return accepted
+    async def _told(self, job: NewJob, accepted: Accepted) -> Answer:
+        """Return what is told of a job that was not made."""
+        key, queue = job.key.partition(":")[2], job.pattern.spec.queue
         match accepted.verdict:
-            case "created":
-                return Submitted(accepted_job(job.spec, accepted), is_new=True)
-            case "same" if not accepted.status:
-                return JobNoLongerKept(key=request.idempotency_key, id=accepted.id)
             case "same":
-                return Submitted(accepted_job(job.spec, accepted), is_new=False)
+                return accepted if accepted.status else JobNoLongerKept(key=key, id=accepted.id)
             case "conflict":
-                return IdempotencyConflict(key=request.idempotency_key, id=accepted.id)
+                return IdempotencyConflict(key=key, id=accepted.id)
             case "full":
-                after = await self._retry_after(str(job.spec.queue), accepted.waiting)
-                return QueueFull(queue=job.spec.queue, waiting=accepted.waiting, retry_after_s=after)
+                after = await self._retry_after(str(queue), accepted.waiting)
+                return QueueFull(queue=queue, waiting=accepted.waiting, retry_after_s=after)
             case _:
                 return InvalidJob(why=f"its id '{accepted.id}' is in use")
 

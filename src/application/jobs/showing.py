@@ -1,6 +1,7 @@
 """Runs of the store as jobs that somebody follows."""
 
-from application.jobs.store import Accepted
+from application.jobs.publishing import Accepted
+from application.scheduling.moments import at
 from domain.jobs.job import Job
 from domain.runs.run import RunRecord, RunSpec, RunStatus
 
@@ -31,10 +32,10 @@ def accepted_job(spec: RunSpec, accepted: Accepted) -> Job:
     return Job(
         id=accepted.id,
         task=spec.name,
-        status=RunStatus(accepted.status or RunStatus.QUEUED),
+        status=accepted.status or RunStatus.QUEUED,
         queue=spec.queue,
         priority=spec.priority or 0,
-        created_at=accepted.queued_at or spec.fire_time,
+        created_at=spec.fire_time if accepted.queued_ms is None else at(accepted.queued_ms),
         scheduled_at=spec.scheduled_at,
         user_id=spec.user_id,
         team_id=spec.team_id,

@@ -1,51 +1,12 @@
 """What the job service needs from the store."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from application.runs.asking import Note
-from domain.errors import StoreUnavailable
 from domain.jobs.job import Job
 from domain.jobs.pace import Outlook
-from domain.runs.run import RunRecord, RunSpec, RunStatus
-
-Verdict = Literal["created", "same", "conflict", "taken", "full"]
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job to be accepted: ``data`` is its JSON. Times in ms of the store's clock.
-
-    ``ahead_ms``: how much earlier than it came it is placed. ``limit_key`` is shared by the jobs of which ``at_once``
-    execute at a time. ``digest`` tells what was asked for under the idempotency ``key``.
-    """
-
-    spec: RunSpec
-    data: str
-    due_ms: int | None = None
-    expires_ms: int | None = None
-    ahead_ms: int = 0
-    limit_key: str = ""
-    at_once: int = 1
-    key: str = ""
-    digest: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The store's answer for one job.
-
-    ``created``; ``same``: its key was seen with the same digest, and ``id`` is the job of then; ``conflict``: with
-    another one; ``taken``: the id is in use; ``full``: ``waiting`` jobs wait in its queue.
-    """
-
-    verdict: Verdict
-    id: str
-    status: str = ""
-    queued_at: datetime | None = None
-    waiting: int = 0
+from domain.runs.run import RunRecord, RunStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +53,7 @@ class JobStore(Protocol):
     """Jobs in the store. Every method raises ``StoreUnavailable`` when it does not answer."""
 
     async def now(self) -> int:
-        """Return the store's time, ms."""
-        ...
-
-    async def enqueue(
-        self, jobs: Sequence[NewJob], most_waiting: dict[str, int], note: Note | None
-    ) -> list[Accepted | StoreUnavailable]:
-        """Accept jobs, each whole or not at all, and answer for each in the order asked.
-
-        For what the store gave no answer about it is ``StoreUnavailable``: that may have been accepted.
-        ``most_waiting`` is by queue. ``note`` is written down once.
-        """
+        """Return the store's time, ms; it may be some milliseconds behind, and is never ahead."""
         ...
 
     async def knows(self, key: str) -> bool:
@@ -111,10 +62,6 @@ class JobStore(Protocol):
 
     async def params(self, job_id: str) -> dict[str, Any] | None:
         """Return the data of a job; None when it is not kept."""
-        ...
-
-    async def rerun(self, job_ids: Sequence[str], why: str, note: Note | None) -> dict[str, str]:
-        """Queue jobs again that are over without success; return the status each had, '' for one that is not there."""
         ...
 
     async def page(self, wanted: JobFilter, limit: int, cursor: str) -> RunPage:

@@ -6,6 +6,7 @@ from typing import Any
 from dependency_injector import containers, providers
 
 from application.jobs.history import JobHistory, NoHistory
+from application.jobs.publishing import QueuePublisher
 from application.jobs.service import JobService
 from application.runs.registry import JobRegistry
 from application.scheduling.deeds import WriteDown, unwritten
@@ -15,6 +16,7 @@ from infrastructure.jobs.history.exports import ExportSet
 from infrastructure.jobs.history.keeper import HistoryKeeper
 from infrastructure.jobs.history.part import HistoryPart
 from infrastructure.jobs.history.settings import HistorySettings
+from infrastructure.jobs.publisher import InProcessPublisher
 from infrastructure.jobs.store import RedisJobs
 from infrastructure.redis.connection import RedisStore
 from infrastructure.runs.scripts import Retention
@@ -22,15 +24,14 @@ from infrastructure.runs.store import RedisRunStore
 from infrastructure.settings import BackgroundJobsSettings, QueuesSettings
 
 
-def job_store(
-    store: RedisStore, runs: RedisRunStore, instance_id: str, kept: Retention, settings: QueuesSettings
-) -> RedisJobs:
-    """Return the store of jobs."""
-    return RedisJobs(store, runs, instance_id, kept, settings.idempotency_kept_h * 3600)
+def job_publisher(store: RedisStore, instance_id: str, kept: Retention, settings: QueuesSettings) -> InProcessPublisher:
+    """Return what hands jobs over to the engine."""
+    return InProcessPublisher(store, instance_id, kept, settings.idempotency_kept_h * 3600)
 
 
 def job_service(
     registry: JobRegistry,
+    publisher: QueuePublisher,
     jobs: RedisJobs,
     runs: RedisRunStore,
     settings: QueuesSettings,
@@ -43,6 +44,7 @@ def job_service(
     timeout_s = background_jobs.default_timeout_s
     return JobService(
         registry,
+        publisher,
         jobs,
         runs,
         settings.queues,
@@ -84,9 +86,10 @@ class JobsContainer(containers.DeclarativeContainer):
     write_down: providers.Dependency[Any] = providers.Dependency(default=providers.Object(unwritten))
     trace = providers.Dependency(instance_of=SchedulingTrace, default=providers.Object(UNTRACED))
 
-    job_store = providers.Singleton(job_store, store, runs, instance_id, kept, settings)
+    publisher = providers.Singleton(job_publisher, store, instance_id, kept, settings)
+    job_store = providers.Singleton(RedisJobs, store, runs)
     history_part = providers.Singleton(history_part, store, instance_id, kept, history_settings, data_dir)
     history = providers.Singleton(job_history, history_part)
     service = providers.Singleton(
-        job_service, registry, job_store, runs, settings, background_jobs, write_down, trace, history
+        job_service, registry, publisher, job_store, runs, settings, background_jobs, write_down, trace, history
     )

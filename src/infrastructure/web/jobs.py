@@ -6,7 +6,8 @@ from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from application.jobs.service import TOGETHER, Answer
+from application.jobs.publishing import MOST_IN_ONE_STEP
+from application.jobs.service import Answer
 from application.jobs.store import JobFilter
 from domain.errors import RoundsmanError
 from domain.jobs.errors import (
@@ -144,7 +145,7 @@ async def in_turns(make: Callable[[int, Given], Made], many: Sequence[Given]) ->
     made: list[Made] = []
     for number, one in enumerate(many):
         made.append(make(number, one))
-        if number % TOGETHER == TOGETHER - 1:
+        if number % MOST_IN_ONE_STEP == MOST_IN_ONE_STEP - 1:
             await asyncio.sleep(0)
     return made
 

@@ -1,11 +1,13 @@
 -- enqueue: accept jobs, each whole or not at all.
--- ARGV: instance, JSON { queue = how many of it may wait }, how long an idempotency key is kept (ms), then for each job:
---   id, lane, tag, payload, notes (JSON or ''), due_ms ('' = now), expires_ms ('' = never), idempotency key ('' = none),
---   digest of what was asked for
--- Reply: for each { 'created' | 'same' | 'conflict' | 'taken' | 'full', id of the job, its status, queued at (ms) }
+-- ARGV: instance, JSON { queue = how many of it may wait }, how long an idempotency key is kept (ms), how many patterns there
+--   are, then for each: lane, tag, rest of the spec, notes (JSON or ''), due_ms ('' = now), expires_ms ('' = never);
+--   then for each job: the number of its pattern, id, data, '<digest> <idempotency key>' ('' = none)
+--   In a pattern's tag MARK stands for the id; the digest tells what was asked for.
+-- Reply: now (ms), then for each job 1 = created, or { 'same' | 'conflict' | 'taken' | 'full', id, its status, queued at (ms) }
 -- 'same': its key, and what it asks for, were seen before: the job of then. 'conflict': the key was, for something else.
 local most, key_ttl = cjson.decode(ARGV[2]), ARGV[3]
-local FIELDS, FIRST = 9, 4
+local FIRST, TEXTS, FIELDS, MARK = 5, 6, 4, '\1'
+local first_job = FIRST + ARGV[4] * TEXTS
 
 local waiting, schedules = {}, nil
 local function count_waiting(queue)
@@ -16,6 +18,27 @@ local function count_waiting(queue)
   end
   waiting[queue] = n
   return n
+end
+
+-- A text in the pieces between its marks: with an id between them they are the text of that job.
+local function pieces(text)
+  local found = {}
+  for piece in string.gmatch(text .. MARK, '([^' .. MARK .. ']*)' .. MARK) do found[#found + 1] = piece end
+  return found
+end
+
+local now_ready, later = false, false
+local function read_pattern(at)
+  local lane, tag, rest, notes, due, expires = unpack(ARGV, at, at + TEXTS - 1)
+  local _, _, queue = split_lane(lane)
+  local run = born({ id = MARK, job = MARK, lane = lane, reason = 'one_shot', tag = tag })
+  if notes ~= '' then run.more = cjson.decode(notes) end
+  local is_later = due ~= '' and tonumber(due) > NOW
+  run.order = is_later and due or order_at(run, NOW)
+  redis.call('SADD', PREFIX .. 'lanes', lane)
+  return { run = run, text = pieces(text_of(run)), event = pieces(told_of(run, '')), payload = rest .. '\n', queue = queue,
+    expires = expires, is_later = is_later, place = is_later and KEY.later or READY[lane],
+    corr = noted(run, 'corr'), trace = noted(run, 'trace') }
 end
 
 local function answer(verdict, id, run)
@@ -29,50 +52,42 @@ local function known_by(key, digest)
   return answer(then_digest == digest and 'same' or 'conflict', id, load(id))
 end
 
-local now_ready, later = false, false
-local function place(run, due)
-  if due ~= '' and tonumber(due) > NOW then
-    run.order, later = due, true
-    create(run)
-    announce('job.queued', run, '')
-    gather('ZADD', KEY.later, due, run.id)
-  else
-    run.order, now_ready = order_at(run, NOW), true
-    create_ready(run, '')
-  end
+local function create_one(pattern, id, data)
+  runs_read[id] = pattern.run -- for who asks for the same job again in this call
+  gather('HSET', KEY.runs, id, table.concat(pattern.text, id))
+  gather('HSET', KEY.payloads, id, pattern.payload .. data)
+  emit('job.queued', table.concat(pattern.event, id), pattern.corr, pattern.trace)
+  gather('ZADD', pattern.place, pattern.run.order, id)
+  gather('ZADD', KEY.oneshots, NOW_TEXT, id)
+  if pattern.expires ~= '' then gather('ZADD', KEY.expiring, pattern.expires, id) end
+  if pattern.is_later then later = true else now_ready = true end
 end
 
-local function enqueue(at)
-  local id, lane, tag, payload, notes = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local due, expires, key, digest = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7], ARGV[at + 8]
-  local before = key ~= '' and known_by(key, digest)
+local function enqueue(pattern, id, data, wish)
+  local digest, key = string.match(wish, '^(%S+) (.*)$')
+  local before = key and known_by(key, digest)
   if before then return before end
   if load(id) or schedules[id] then return answer('taken', id, load(id)) end
-  local _, _, queue = split_lane(lane)
-  if most[queue] and count_waiting(queue) >= most[queue] then return { 'full', id, '', tostring(waiting[queue]) } end
-  local run = { id = id, job = id, lane = lane, reason = 'one_shot', tag = tag, payload = payload }
-  if notes ~= '' then run.more = cjson.decode(notes) end
-  place(run, due)
-  if most[queue] then waiting[queue] = waiting[queue] + 1 end
-  gather('ZADD', KEY.oneshots, NOW_TEXT, id)
-  if expires ~= '' then gather('ZADD', KEY.expiring, expires, id) end
-  if key ~= '' then redis.call('SET', PREFIX .. 'idem:' .. key, digest .. ' ' .. id, 'PX', key_ttl) end
-  return answer('created', id, run)
+  local queue = pattern.queue
+  if most[queue] then
+    if count_waiting(queue) >= most[queue] then return { 'full', id, '', tostring(waiting[queue]) } end
+    waiting[queue] = waiting[queue] + 1
+  end
+  create_one(pattern, id, data)
+  if key then redis.call('SET', PREFIX .. 'idem:' .. key, digest .. ' ' .. id, 'PX', key_ttl) end
+  return 1
 end
 
-local ids, lanes, reply, created = {}, {}, {}, 0
-for at = FIRST, #ARGV, FIELDS do
-  ids[#ids + 1] = ARGV[at]
-  lanes[ARGV[at + 1]] = true
-end
+local patterns, ids, reply = {}, {}, { NOW_TEXT }
+for at = FIRST, first_job - 1, TEXTS do patterns[#patterns + 1] = read_pattern(at) end
+for at = first_job, #ARGV, FIELDS do ids[#ids + 1] = ARGV[at + 1] end
 load_all(ids)
 schedules = fetch(KEY.states, ids)
-for lane in pairs(lanes) do redis.call('SADD', PREFIX .. 'lanes', lane) end
-for at = FIRST, #ARGV, FIELDS do
-  local one = enqueue(at)
-  if one[1] == 'created' then created = created + 1 end
-  reply[#reply + 1] = one
+for at = first_job, #ARGV, FIELDS do
+  reply[#reply + 1] = enqueue(patterns[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
 end
-if created > 0 then record() end
-if now_ready then redis.call('PUBLISH', PREFIX .. 'wake', 'ready') elseif later then redis.call('PUBLISH', PREFIX .. 'wake', 'due') end
+if now_ready or later then
+  record()
+  redis.call('PUBLISH', PREFIX .. 'wake', now_ready and 'ready' or 'due')
+end
 return reply

@@ -148,13 +148,18 @@ local function expire_overdue()
   end
 end
 
--- Make a run from: id, job, lane, reason, order, tag, payload (its spec and its data, with a newline between them).
-local function create(run)
-  add_open(run) -- first, as the one thing here that a stranger's key can refuse
+-- Complete a run that is new; it has id, job, lane, reason and tag.
+local function born(run)
   run.status, run.attempt, run.retries = run.status or 'queued', run.attempt or 0, 0
   run.token, run.owner, run.started, run.queued = run.token or '', run.owner or '', run.started or '', NOW_TEXT
   run.fixed = NOW_TEXT .. '\n' .. run.job .. '\n' .. run.lane .. '\n' .. run.reason .. '\n' .. run.tag
-  runs_read[run.id] = run
+  return run
+end
+
+-- Make a run from: id, job, lane, reason, order, tag, payload (its spec and its data, with a newline between them).
+local function create(run)
+  add_open(run) -- first, as the one thing here that a stranger's key can refuse
+  runs_read[born(run).id] = run
   touch(run)
   gather('HSET', KEY.payloads, run.id, run.payload)
 end

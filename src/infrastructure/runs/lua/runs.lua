@@ -56,10 +56,13 @@ local function move(run, status)
   touch(run)
 end
 
--- `more` is '' or JSON members with a leading comma.
+-- What events tell of a run. `more` is '' or JSON members with a leading comma.
+local function told_of(run, more)
+  return '{' .. run.tag .. ',"attempt":' .. run.attempt .. ',"instance_id":' .. quote(run.owner ~= '' and run.owner or SOURCE) .. more .. '}'
+end
+
 local function announce(topic, run, more)
-  local data = '{' .. run.tag .. ',"attempt":' .. run.attempt .. ',"instance_id":' .. quote(run.owner ~= '' and run.owner or SOURCE) .. more .. '}'
-  emit(topic, data, noted(run, 'corr'), noted(run, 'trace'))
+  emit(topic, told_of(run, more), noted(run, 'corr'), noted(run, 'trace'))
 end
 
 -- Counters belong to one incarnation of a schedule, which the ids of its runs name: incarnations grow with time. A run of

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from infrastructure.cli.app import create_cli
 from infrastructure.cli.errors import INTERRUPTED, RUNS_LEFT
+from infrastructure.garbage import lasting_objects_spared, start_and_exit_spared
 
 if TYPE_CHECKING:
     import socket
@@ -42,7 +43,7 @@ def create_app(settings: "Settings | None" = None) -> "FastAPI":
 
 def run(role: "Role", host: str | None, port: int | None, data_dir: Path | None, config: Path | None) -> int:
     """Run the program until Ctrl-C or SIGTERM; return the exit status. Raises what prevents the start."""
-    with _ending_at_once():
+    with _ending_at_once(), start_and_exit_spared():
         from infrastructure.telemetry.logs import set_up_logging
 
         settings = _settings(host, port, data_dir, config)
@@ -55,8 +56,8 @@ def run(role: "Role", host: str | None, port: int | None, data_dir: Path | None,
 
 def check(role: "Role", host: str | None, port: int | None, data_dir: Path | None, config: Path | None) -> int:
     """Check settings, job modules and the dependencies of all jobs, opening nothing; raise what is wrong."""
-    settings = _settings(host, port, data_dir, config)
-    with _traced():
+    with _traced(), start_and_exit_spared():
+        settings = _settings(host, port, data_dir, config)
         program = _program(settings, role)
         program.check_jobs()
     names = ", ".join(sorted(program.registry.definitions))
@@ -120,7 +121,6 @@ def _show(error: BaseException) -> None:
 
 
 def _app(program: "Program") -> "FastAPI":
-    from infrastructure.garbage import lasting_objects_spared
     from infrastructure.web.app import create_web_app
 
     @asynccontextmanager
@@ -177,8 +177,6 @@ async def _drain(program: "Program", asked: asyncio.Event, insisted: asyncio.Eve
 
 
 async def _execute(program: "Program", asked: asyncio.Event) -> None:
-    from infrastructure.garbage import lasting_objects_spared
-
     if await _unless(asked, program.start()):
         with lasting_objects_spared():
             await asked.wait()

@@ -1,19 +1,23 @@
 """Instances of the whole monitoring in one process, on one real store, with a provider that says what it is told to."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
 
+import pytest
 from dependency_injector import providers
 
 import event_facts
+from application.monitoring.alert_book import AlertStep, Backlog, Committed, WorkerAlerts
 from application.monitoring.channel import Answer, Channel
 from application.monitoring.channels import Channels
 from application.monitoring.jobs import WorkerMetricsCollectionJob, WorkerSilenceCheckJob
 from application.monitoring.providers import MetricsProvider, MetricsProviders
+from application.runs.asking import Note
 from application.runs.registry import JobRegistry
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from domain.monitoring.message import Message
@@ -165,6 +169,40 @@ class Monitor:
         one = one.model_copy(update={"provider": "scripted"})
         assert await self.samples.append(one) == "stored"
         return one
+
+
+def reads_at(monitor: Monitor, clock: Callable[[datetime], datetime]) -> None:
+    """Let an instance find alerts as read at another time than the store's, for good."""
+    read, backlog = monitor.book.read, monitor.book.backlog
+
+    def moved(alerts: WorkerAlerts) -> WorkerAlerts:
+        return replace(alerts, now=clock(alerts.now))
+
+    async def read_moved(worker_id: str) -> WorkerAlerts:
+        return moved(await read(worker_id))
+
+    async def backlog_moved(worker_ids: Sequence[str]) -> list[Backlog | Exception]:
+        found = await backlog(worker_ids)
+        return [one if isinstance(one, Exception) else replace(one, alerts=moved(one.alerts)) for one in found]
+
+    for name, made in (("read", read_moved), ("backlog", backlog_moved)):
+        setattr(monitor.book, name, made)
+
+
+def before_commits(
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch, act: Callable[[AlertStep], Awaitable[Committed | None]]
+) -> None:
+    """Let ``act`` come before each step is stored; a verdict of its own is the answer, and nothing is stored."""
+    commit = monitor.book.commit
+
+    async def acted_on(step: AlertStep, note: Note | None = None) -> Committed:
+        return await act(step) or await commit(step, note)
+
+    async def all_acted_on(steps: Sequence[AlertStep]) -> list[Committed]:
+        return [await acted_on(step) for step in steps]
+
+    monkeypatch.setattr(monitor.book, "commit", acted_on)
+    monkeypatch.setattr(monitor.book, "commit_all", all_acted_on)
 
 
 class Site:

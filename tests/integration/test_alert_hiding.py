@@ -7,12 +7,11 @@ import pytest
 
 from application.monitoring.alert_book import AlertStep, Committed
 from application.monitoring.views import MonitoringRequest
-from application.runs.asking import Note
 from domain.monitoring.errors import CollectionFailed
 from domain.monitoring.rule import AlertRule, Escalation
 from domain.monitoring.sample import CheckStatus
 from infrastructure.monitoring.looks import COUNTS_MS
-from integration.monitoring_kit import CPU_RULE, Monitor, Site
+from integration.monitoring_kit import CPU_RULE, Monitor, Site, before_commits
 from support import wait_until
 
 REPEATING = CPU_RULE.model_copy(update={"repeat_s": 60.0})
@@ -230,12 +229,11 @@ async def test_one_worker_that_others_always_change_first_keeps_no_other_waiting
         await see(monitor, 60, 0.95, worker_id)
     await be_quiet(monitor, "w1", "w2")
     await monitor.container.alert_rules().put("any", {"metric": "load_1m", "fire": 5})
-    commit = monitor.book.commit
 
-    async def stale_for_one(step: AlertStep, note: Note | None = None) -> Committed:
-        return "stale" if step.before.worker_id == "w1" else await commit(step, note)
+    async def stale_for_one(step: AlertStep) -> Committed | None:
+        return "stale" if step.before.worker_id == "w1" else None
 
-    monkeypatch.setattr(monitor.book, "commit", stale_for_one)
+    before_commits(monitor, monkeypatch, stale_for_one)
     assert sorted(await monitor.watch.check_silence()) == ["w1", "w2"]
     assert await monitor.watch.check_due() == 1, "w2 was looked at when it was found silent"
     assert {record.worker_id for record in await monitor.book.open() if record.rule_id == "silent"} == {"w2"}

@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from application.monitoring.alert_book import WorkerAlerts
 from application.monitoring.views import MonitoringRequest
 from domain.monitoring.notification import Notification
 from domain.monitoring.silence import AckRequest, Matchers, SilenceRequest
 from infrastructure.redis.embedded import EmbeddedValkey
-from integration.monitoring_kit import Monitor, Site
+from integration.monitoring_kit import Monitor, Site, reads_at
 from unit.monitoring.plays import LONGEST_S, Act, Play, Span, perform, plays, tail
 from unit.monitoring.test_alert_invariants import check_stream
 from unit.monitoring.waveforms import START, sample
@@ -62,13 +61,8 @@ class Stage:
         return monitor
 
     def _set_clock(self, monitor: Monitor) -> None:
-        read, due = monitor.book.read, monitor.book.due
+        due = monitor.book.due
         real_now, woken_from = monitor.workers.now, self.base + timedelta(hours=1)
-
-        async def read_now(worker_id: str) -> WorkerAlerts:
-            alerts = await read(worker_id)
-            object.__setattr__(alerts, "now", self.now)
-            return alerts
 
         async def due_now(now: datetime, limit: int) -> list[str]:
             """What a change of policy made due is due by the store's own clock, two hours ahead of the play's."""
@@ -80,8 +74,8 @@ class Stage:
         async def now() -> datetime:
             return self.now
 
-        for name, made in (("read", read_now), ("due", due_now)):
-            setattr(monitor.book, name, made)
+        reads_at(monitor, lambda _: self.now)
+        setattr(monitor.book, "due", due_now)  # noqa: B010 - as below
         setattr(monitor.workers, "now", now)  # noqa: B010 - a method is replaced, which mypy rightly does not like
 
     async def send(self) -> None:

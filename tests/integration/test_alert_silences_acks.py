@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from application.monitoring.alert_book import AlertStep, Committed, WorkerAlerts
+from application.monitoring.alert_book import AlertStep
 from application.monitoring.views import MonitoringRequest
-from application.runs.asking import Actor, Note, asked_by
+from application.runs.asking import Actor, asked_by
 from domain.monitoring.errors import (
     AlertNotFound,
     AlertNotOpen,
@@ -20,7 +20,7 @@ from domain.monitoring.errors import (
 )
 from domain.monitoring.rule import AlertRule, Escalation
 from domain.monitoring.silence import AckRequest, SilenceRequest
-from integration.monitoring_kit import CPU_RULE, Monitor, Site
+from integration.monitoring_kit import CPU_RULE, Monitor, Site, before_commits, reads_at
 
 REPEATING = CPU_RULE.model_copy(update={"repeat_s": 60.0})
 GROWING = CPU_RULE.model_copy(update={"escalate": (Escalation(severity="critical", fire=0.98),)})
@@ -52,17 +52,12 @@ async def see(monitor: Monitor, ago_s: float, cpu: float) -> None:
 
 def later(monitor: Monitor, monkeypatch: pytest.MonkeyPatch, by_s: float) -> None:
     """Let this instance find the store's clock further on."""
-    read, now = monitor.book.read, monitor.workers.now
-
-    async def read_later(worker_id: str) -> WorkerAlerts:
-        alerts = await read(worker_id)
-        object.__setattr__(alerts, "now", alerts.now + timedelta(seconds=by_s))
-        return alerts
+    now = monitor.workers.now
+    reads_at(monitor, lambda moment: moment + timedelta(seconds=by_s))
 
     async def now_later() -> datetime:
         return await now() + timedelta(seconds=by_s)
 
-    monkeypatch.setattr(monitor.book, "read", read_later)
     monkeypatch.setattr(monitor.workers, "now", now_later)
 
 
@@ -108,14 +103,13 @@ async def test_a_silence_that_begins_between_looking_and_deciding_holds(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monitor = await by_hand(site)
-    commit, silences = monitor.book.commit, [silence()]
+    silences = [silence()]
 
-    async def overtaken(step: AlertStep, note: Note | None = None) -> Committed:
+    async def overtake(step: AlertStep) -> None:
         if silences:
             await monitor.container.silences().create(silences.pop())
-        return await commit(step, note)
 
-    monkeypatch.setattr(monitor.book, "commit", overtaken)
+    before_commits(monitor, monkeypatch, overtake)
     await see(monitor, 30, 0.95)
     assert await told(monitor, site) == []
     assert [record.silenced_until is not None for record in await monitor.book.open()] == [True]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from application.monitoring.alert_book import AlertStep
+from application.monitoring.alert_book import AlertStep, Committed
 from application.monitoring.views import MonitoringRequest
 from domain.events.event import Event
 from domain.monitoring.alert import AlertState
@@ -17,7 +17,7 @@ from domain.monitoring.errors import AlertsChangedMeanwhile, InvalidQuery
 from domain.monitoring.rule import AlertRule
 from domain.monitoring.worker import WorkerPatch
 from infrastructure.redis.embedded import EmbeddedValkey
-from integration.monitoring_kit import CPU_RULE, Monitor, Site
+from integration.monitoring_kit import CPU_RULE, Monitor, Site, before_commits
 from support import wait_until
 from unit.monitoring.waveforms import START, Seen, cpu_rules, drive, sample, waveforms
 
@@ -157,12 +157,11 @@ async def test_a_step_that_was_overtaken_is_made_again(site: Site, what: str, mo
     await monitor.samples.expect("w1", now - timedelta(seconds=300))
     commit, overtakings = monitor.book.commit, [1, 2]
 
-    async def overtaken(step: AlertStep) -> object:
+    async def overtake(step: AlertStep) -> None:
         if overtakings:
             await commit(AlertStep(await monitor.book.read("w1"), 1000 - overtakings.pop()))
-        return await commit(step)
 
-    monkeypatch.setattr(monitor.book, "commit", overtaken)
+    before_commits(monitor, monkeypatch, overtake)
     if what == "catch_up":
         assert await monitor.alerts.catch_up("w1") == 1
     elif what == "close":
@@ -178,12 +177,42 @@ async def test_who_is_overtaken_for_ever_says_so(site: Site, monkeypatch: pytest
     monitor = await by_hand(site)
     await monitor.feed(30, 0.95)
 
-    async def stale(step: AlertStep) -> str:
+    async def stale(step: AlertStep) -> Committed:
         return "stale"
 
-    monkeypatch.setattr(monitor.book, "commit", stale)
+    before_commits(monitor, monkeypatch, stale)
     with pytest.raises(AlertsChangedMeanwhile, match="worker 'w1' were changed by others 20 times"):
         await monitor.alerts.catch_up("w1")
+
+
+async def test_many_workers_that_are_nudged_at_once_are_evaluated_each_for_itself(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one more than a read takes, of one others are faster, one is gone, one cannot be read: the rest is told."""
+    monkeypatch.setattr("infrastructure.monitoring.alerts.SAMPLES_TOGETHER", 3)
+    names = [f"w{n}" for n in range(9)]
+    monitor = await by_hand(site, worker_id=names[0])
+    for name in names[1:]:
+        await monitor.add(name)
+        await monitor.monitoring.start(name, MonitoringRequest(cron="* * * * *") if name == "w7" else None)
+    for name in names:
+        for ago_s in (30, 20):
+            await monitor.feed(ago_s, 0.95, name)
+    store, overtaken = monitor.store.command, ["w2"]
+    await store.hset(monitor.store.key("mon", "alerts", "w3"), "cpu", "no state")
+    await store.hdel(monitor.store.key("mon", "workers"), "w5")
+    commit = monitor.book.commit
+
+    async def overtake(step: AlertStep) -> None:
+        if step.before.worker_id in overtaken:
+            await commit(AlertStep(await monitor.book.read(overtaken.pop()), 1))
+
+    before_commits(monitor, monkeypatch, overtake)
+    found = await asyncio.gather(*(monitor.alerts.catch_up(name) for name in names), return_exceptions=True)
+    assert isinstance(found.pop(3), ValueError)
+    assert found == [2, 2, 2, 2, 0, 2, 2, 2]
+    assert overtaken == []
+    assert {one.worker_id for one in await monitor.book.open()} == set(names) - {"w3", "w5"}
 
 
 async def test_stopping_the_monitoring_resolves_and_ignores_what_comes_late(site: Site) -> None:

@@ -1,7 +1,7 @@
 """The alerts in the store. Every method raises ``StoreUnavailable`` when it does not answer."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Protocol
@@ -10,6 +10,8 @@ from application.runs.asking import Note
 from domain.monitoring.alert import AlertState
 from domain.monitoring.notification import Notification
 from domain.monitoring.record import AlertRecord, Change
+from domain.monitoring.sample import MetricSample
+from domain.monitoring.worker import Worker
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -50,6 +52,21 @@ class AlertStep:
     is_down: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is to be evaluated of a worker, as it was at one moment: its first samples after the last evaluated one.
+
+    ``has_more``: there may be further ones. ``interval_s`` is how often it is looked at; None where that takes more
+    than a glance at its schedule, or where there is none. Without samples the rest does not matter and is not read.
+    """
+
+    alerts: WorkerAlerts
+    samples: Sequence[MetricSample]
+    has_more: bool = False
+    worker: Worker | None = None
+    interval_s: float | None = None
+
+
 Committed = Literal["done", "stale", "gone"]
 
 
@@ -61,12 +78,23 @@ class AlertBook(Protocol):
         """Return a worker's alerts; without any, an empty set that can be committed on."""
 
     @abstractmethod
+    async def backlog(self, worker_ids: Sequence[str]) -> Sequence[Backlog | Exception]:
+        """Return what is to be evaluated of some workers, in their order, in one round trip.
+
+        Where there is much, of the first of them only. What cannot be read of one is an error in its place.
+        """
+
+    @abstractmethod
     async def commit(self, step: AlertStep, note: Note | None = None) -> Committed:
         """Store a step with its events and messages, whole or not at all; ``note`` is written down with it.
 
         ``stale``: somebody else was faster, or rules, silences or what is down changed; read again. ``gone``: the
         worker is, and only a closing step is taken.
         """
+
+    @abstractmethod
+    async def commit_all(self, steps: Sequence[AlertStep]) -> Sequence[Committed]:
+        """Store steps of several workers in one round trip; each is stored or refused for itself."""
 
     @abstractmethod
     async def due(self, now: datetime, limit: int) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from application.monitoring.alert_book import AlertBook, WorkerAlerts
+from application.monitoring.catching_up import CatchingUp
 from application.monitoring.evaluation import Evaluation, Subject
 from application.monitoring.looks import SEPARATOR, Looks, group_of
 from application.monitoring.policy import Policies
@@ -12,15 +13,13 @@ from application.monitoring.rhythm import Rhythms
 from application.monitoring.stores import Samples, Workers
 from application.runs.asking import Note
 from domain.monitoring.errors import AlertsChangedMeanwhile
-from domain.monitoring.observation import Closing, Failure, Glance, Observation, Reading
+from domain.monitoring.observation import Closing, Failure, Glance, Observation
 from domain.monitoring.record import former_rule
 from domain.monitoring.rule import AlertRule
 from domain.monitoring.worker import Worker
 
 log = logging.getLogger(__name__)
 
-BATCH = 200
-"""Samples evaluated in one step, when there is a backlog."""
 TRIES = 20
 
 
@@ -46,33 +45,15 @@ class AlertEngine:
         self._rhythms = rhythms
         self._policies = policies
         self._looks = looks
+        self._catching_up = CatchingUp(book, rhythms, self._evaluation, self.close)
 
     async def catch_up(self, worker_id: str) -> int:
         """Evaluate all samples after the last evaluated one, in order; return how many. Nothing new changes nothing."""
-        evaluated, refused = 0, 0
-        while refused < TRIES:
-            alerts = await self._book.read(worker_id)
-            samples = await self._samples.after(worker_id, alerts.cursor_ms, BATCH)
-            worker = await self._workers.get(worker_id) if samples else None
-            if worker is None:
-                return evaluated
-            rhythm = await self._rhythms.of(worker_id, samples[-1].observed_at)
-            if rhythm is None:
-                await self.close(worker_id, "its monitoring was stopped")
-                return evaluated
-            evaluation = await self._evaluation(alerts, worker)
-            for sample in samples:
-                evaluation.observe(Reading(sample, sample.apart_s(rhythm.interval_s)))
-            verdict = await self._book.commit(evaluation.step(samples[-1].time_ms))
-            if verdict == "gone":
-                return evaluated
-            if verdict == "done":
-                evaluated, refused = evaluated + len(samples), 0
-                if len(samples) < BATCH:  # a sample that came meanwhile nudges by itself
-                    return evaluated
-            else:
-                refused += 1
-        raise AlertsChangedMeanwhile(worker_id=worker_id, tries=TRIES)
+        return await self._catching_up.of(worker_id)
+
+    async def stop(self) -> None:
+        """End what catches up; twice is fine. It begins again with the next nudge."""
+        await self._catching_up.stop()
 
     async def look_failed(self, worker_id: str, at: datetime) -> bool:
         """Note that a look at a worker failed, and step its status rules; False when that is old news."""

@@ -10,8 +10,8 @@ from domain.events.event import Event
 log = logging.getLogger(__name__)
 
 GROUP = "alerts"
-AT_ONCE = 128
-"""Workers that are evaluated at the same moment: each waits for the store several times, and thousands come at once."""
+AT_ONCE = 256
+"""Workers that are evaluated at the same moment, in rounds of many: thousands come at once."""
 LOOKED, FAILED = "worker.metrics.collected", "worker.collection.failed"
 
 
@@ -40,6 +40,7 @@ class WorkerNotificationHandler:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await subscription.close()
+        await self._alerts.stop()
 
     async def handle(self, event: Event) -> None:
         """Evaluate what is new of the worker that the event is about, or that a look at it failed."""

@@ -1,24 +1,24 @@
 """The alerts in Redis: a hash a worker, changed by compare-and-set together with the events and the outbox."""
 
 import json
-from collections.abc import Awaitable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Sequence
+from datetime import datetime
 from typing import cast
 
-from application.monitoring.alert_book import AlertBook, AlertStep, Committed, WorkerAlerts
+from application.monitoring.alert_book import AlertBook, AlertStep, Backlog, Committed, WorkerAlerts
 from application.runs.asking import Note
 from application.scheduling.moments import milliseconds
-from domain.monitoring.alert import AlertState
-from domain.monitoring.notification import Notification
 from domain.monitoring.record import AlertRecord
 from domain.monitoring.routing import Routing
+from infrastructure.monitoring.backlog import as_backlog, as_moment, as_states
 from infrastructure.monitoring.scripts import MonitoringScripts
+from infrastructure.monitoring.steps import words_of
 from infrastructure.redis.connection import store_errors
 
-FAR_AHEAD_MS = 2**53
-"""When an alert is looked at again that only an observation changes; a change of rules or silences comes before."""
-VERSION, CURSOR = ".version", ".cursor"
-"""Fields beside those of the rules, whose ids begin with no dot."""
+SAMPLES_EACH = 200
+"""Samples of one worker that are evaluated in one step, when there is a backlog."""
+SAMPLES_TOGETHER = 1_000
+"""Samples that are read in one call, more or less: so that the store and the event loop are not held for long."""
 
 
 class RedisAlertBook(AlertBook):
@@ -27,31 +27,42 @@ class RedisAlertBook(AlertBook):
     def __init__(self, scripts: MonitoringScripts, routing: Routing | None = None) -> None:
         """``routing`` says where messages are sent; without it, all go to the log."""
         self._scripts = scripts
-        self._redis = scripts.store.command
+        self._redis, self._gathered = scripts.store.command, scripts.store.gathered
         self._routing = routing or Routing()
 
     async def read(self, worker_id: str) -> WorkerAlerts:
         """Return a worker's alerts."""
         with store_errors():
-            pipe = self._redis.pipeline(transaction=False)
             # First what others change by raising it: what is read after it is never older than the version says.
-            pipe.get(self._scripts.key("policy"))
-            pipe.hkeys(self._scripts.key("regions_down"))
-            pipe.hgetall(self._scripts.key("alerts", worker_id))
-            pipe.time()
-            policy, down, found, (seconds, microseconds) = await pipe.execute()
-        version, cursor = found.pop(VERSION, "0"), found.pop(CURSOR, "0")
-        states = {rule_id: AlertState.model_validate_json(text) for rule_id, text in found.items()}
-        now = datetime.fromtimestamp(seconds, UTC) + timedelta(milliseconds=microseconds // 1000)
-        return WorkerAlerts(worker_id, version, int(cursor), states, now, policy or "0", frozenset(down))
+            policy, down, found, (seconds, microseconds) = await self._gathered(
+                ["GET", self._scripts.key("policy")],
+                ["HKEYS", self._scripts.key("regions_down")],
+                ["HGETALL", self._scripts.key("alerts", worker_id)],
+                ["TIME"],
+            )
+        now = as_moment(seconds * 1000 + microseconds // 1000)
+        return as_states(worker_id, found, now, policy or "0", frozenset(down))
+
+    async def backlog(self, worker_ids: Sequence[str]) -> list[Backlog | Exception]:
+        """Return what is to be evaluated of some workers, as it was at one moment."""
+        policy, now, down, *found = await self._scripts.run("backlog", [SAMPLES_EACH, SAMPLES_TOGETHER, *worker_ids])
+        moment, regions = as_moment(int(now)), frozenset(down)
+        return [
+            as_backlog(worker_id, one, SAMPLES_EACH, moment, policy, regions)
+            for worker_id, one in zip(worker_ids, found, strict=False)
+        ]
 
     async def commit(self, step: AlertStep, note: Note | None = None) -> Committed:
         """Store a step, whole or not at all."""
-        before = step.before
-        cursor = "" if step.cursor_ms is None else str(step.cursor_ms)
-        args = [before.worker_id, before.version, cursor, "1" if step.is_closing else "", self._work(step)]
-        verdict: Committed = await self._scripts.run("commit_alerts", [*args, before.policy], note)
-        return verdict
+        return (await self._commit([step], note))[0]
+
+    async def commit_all(self, steps: Sequence[AlertStep]) -> list[Committed]:
+        """Store steps, each for itself."""
+        return await self._commit(steps, None) if steps else []
+
+    async def _commit(self, steps: Sequence[AlertStep], note: Note | None) -> list[Committed]:
+        words = [word for step in steps for word in words_of(step, self._routing)]
+        return cast(list[Committed], await self._scripts.run("commit_alerts", [len(steps), *words], note))
 
     async def due(self, now: datetime, limit: int) -> list[str]:
         """Return who is due."""
@@ -95,49 +106,3 @@ class RedisAlertBook(AlertBook):
                 Awaitable[list[str]], self._redis.lrange(self._scripts.key("alert_history"), 0, limit - 1)
             )
         return [AlertRecord.model_validate_json(text) for text in texts]
-
-    def _work(self, step: AlertStep) -> str:
-        """Return a step as the script takes it: states, records and events are opaque texts in it."""
-        records = [(change, change.record) for change in step.changes if change.record is not None]
-        return json.dumps(
-            {
-                **_when_and_where(step),
-                "states": [
-                    (rule_id, state.model_dump_json(exclude_defaults=True) if state else "")
-                    for rule_id, state in step.states.items()
-                ],
-                "open": [(record.id, "" if change.is_over else record.model_dump_json()) for change, record in records],
-                "history": [
-                    record.model_dump_json() for change, record in records if change.is_over and record.fired_at
-                ],
-                "events": [(change.topic, _payload(record)) for change, record in records if change.topic],
-                "outbox": [self._letter(notification) for notification in step.notifications],
-                "wait_ms": round(self._routing.grouping.wait_s * 1000),
-                "interval_ms": round(self._routing.grouping.interval_s * 1000),
-            }
-        )
-
-    def _letter(self, notification: Notification) -> tuple[str, str, str, int, list[tuple[str, str]]]:
-        """Return one message for the outbox: whose it is, whether it is the last, where it goes."""
-        before = notification.not_before
-        return (
-            notification.alert_id,
-            "1" if notification.kind == "resolved" else "",
-            notification.model_dump_json(),
-            round(before.timestamp() * 1000) if before else 0,
-            list(self._routing.lanes(notification).items()),
-        )
-
-
-def _when_and_where(step: AlertStep) -> dict[str, object]:
-    """Return when a worker is to be looked at again, and of a provider's region, whether it is down."""
-    if step.is_down is not None:
-        return {"look_at": "", "is_down": "1" if step.is_down else ""}
-    if step.is_at_rest or step.is_closing:
-        return {"look_at": ""}
-    return {"look_at": FAR_AHEAD_MS if step.look_at is None else milliseconds(step.look_at)}
-
-
-def _payload(record: AlertRecord) -> str:
-    facts = record.model_dump(mode="json")
-    return json.dumps({"alert_id": facts.pop("id"), **facts})

@@ -18,6 +18,7 @@ ALLOWED_OUT_OF_MEMORY = frozenset(
     {
         "change_worker",
         "remove_worker",
+        "backlog",
         "commit_alerts",
         "take_outbox",
         "settle_outbox",

@@ -101,8 +101,11 @@ class AlertBook(Protocol):
         """Return workers of whose alerts time alone may change something by now, the longest due first."""
 
     @abstractmethod
-    async def with_alerts(self, offset: int, limit: int) -> list[str]:
-        """Return workers with alerts that are open, or of which a resolve is owed, from some place in their order."""
+    async def unmonitored(self, offset: int, limit: int) -> tuple[int, Sequence[str]]:
+        """Look at workers with alerts that are open, or of which a resolve is owed, from some place in their order.
+
+        Return how many those were, and which of them are not monitored.
+        """
 
     @abstractmethod
     async def find_open(self, alert_id: str) -> AlertRecord | None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from application.monitoring.alert_book import AlertStep, WorkerAlerts
 from application.monitoring.looks import SEPARATOR, group_of
 from application.monitoring.policy import Policy
-from domain.monitoring.alert import step
+from domain.monitoring.alert import stay_well, step
 from domain.monitoring.notification import Notification
 from domain.monitoring.observation import CHECK, Closing, Glance, Observation
 from domain.monitoring.record import Change, compare
@@ -104,7 +104,7 @@ class Evaluation:
     def step(self, cursor_ms: int | None = None, *, is_closing: bool = False) -> AlertStep:
         """Return what is to be committed: the states that changed, what is told, and when to look again."""
         changed: dict[str, AlertState | None] = {
-            rule_id: state for rule_id, state in self._states.items() if state != self._before.states.get(rule_id)
+            rule_id: state for rule_id, state in self._states.items() if state is not self._before.states.get(rule_id)
         }
         return AlertStep(
             before=self._before,
@@ -149,6 +149,12 @@ class Evaluation:
     def _step(self, rule: AlertRule, seen: Observation, was: AlertState | None = None) -> None:
         found = self._states.get(rule.id) or AlertState(rule_id=rule.id, worker_id=self._before.worker_id)
         before = was or found
+        well = None if was else stay_well(found, seen, rule)
+        if well is found:
+            return
+        if well is not None:
+            self._states[rule.id], self.has_news = well, True
+            return
         after, notifications = step(found, seen, rule, self._outlook(rule))
         if after == before:
             return

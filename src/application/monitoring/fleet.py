@@ -12,9 +12,10 @@ from domain.monitoring.worker import Worker
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A worker that is about to be looked at; ``failures`` is None after a look that went well."""
+    """A worker that is about to be looked at, at the store's time ``now``; ``failures`` is None after a good look."""
 
     worker: Worker
+    now: datetime
     failures: Failures | None = None
 
 

@@ -78,7 +78,7 @@ class WorkerMetricsCollectionJob(RecurrentBackgroundJob):
         try:
             provider = self.providers.get(worker.provider)
             async with asyncio.timeout(PROVIDER_TIMEOUT_S):
-                return await provider.collect(worker, await self.workers.now())
+                return await provider.collect(worker, watched.now)
         except WorkerVanished as error:
             await self._follow(worker, WorkerStatus.TERMINATED, str(error))
             await self.backoff.ended(watched, goes_on=False)

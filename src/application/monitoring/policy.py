@@ -110,9 +110,11 @@ class Policy:
     ) -> Mapping[Severity, datetime]:
         """Return until when an alert is silenced now, by its severity."""
         active = [silence for silence in self.silences if silence.is_active(now)]
+        if not active:
+            return {}
         ends = {
             severity: [one.ends_at for one in active if one.matchers.match(rule_id, worker_id, severity, labels)]
-            for severity in (SEVERITIES if active else ())
+            for severity in SEVERITIES
         }
         return {severity: max(found) for severity, found in ends.items() if found}
 

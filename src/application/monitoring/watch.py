@@ -1,6 +1,7 @@
 """What a clock does for alerts: silent workers, regions that are down, repeats, and what nobody else would end."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from application.monitoring.alert_book import AlertBook
@@ -101,18 +102,16 @@ class AlertWatch:
         closed = 0
         for worker_id in await self._workers.orphans():
             closed += await self._engine.close(worker_id, "the worker was removed", is_removed=True)
-        now = await self._workers.now()
-        for worker_id in await self._next_with_alerts():
-            if await self._rhythms.of(worker_id, now) is None:
-                closed += await self._engine.close(worker_id, "its monitoring was stopped or has ended")
+        for worker_id in await self._next_unmonitored():
+            closed += await self._engine.close(worker_id, "its monitoring was stopped or has ended")
         return closed
 
-    async def _next_with_alerts(self) -> list[str]:
-        found = await self._book.with_alerts(self._rotation, ABANDONED_AT_ONCE)
-        if not found and self._rotation:
-            found = await self._book.with_alerts(0, ABANDONED_AT_ONCE)
+    async def _next_unmonitored(self) -> Sequence[str]:
+        count, found = await self._book.unmonitored(self._rotation, ABANDONED_AT_ONCE)
+        if not count and self._rotation:
             self._rotation = 0
-        self._rotation = self._rotation + len(found) if len(found) == ABANDONED_AT_ONCE else 0
+            count, found = await self._book.unmonitored(0, ABANDONED_AT_ONCE)
+        self._rotation = self._rotation + count if count == ABANDONED_AT_ONCE else 0
         return found
 
     async def _tick(self, worker_id: str, silence: Silence) -> bool:

@@ -31,8 +31,15 @@ from domain.monitoring.worker import WorkerStatus
 
 __all__ = ["OPEN", "TRANSITIONS", "AlertPhase", "AlertState", "Arrow", "Signal", "step"]
 
-Look = Reading | Failure
+LOOKS = (Reading, Failure)
 """What hears of a worker; the others only see time pass."""
+HEARD: dict[str, tuple[type, ...]] = {
+    "metric": (Reading,),
+    "status": LOOKS,
+    "no_data": (Reading, Tick),
+    "provider_down": (Reach,),
+}
+"""What says something to a rule of a kind, but that time passed."""
 
 
 class Signal(StrEnum):
@@ -90,29 +97,40 @@ def step(
     outlook = outlook or Outlook(seen.at)
     if isinstance(seen, Closing):
         return tell(_close(state, seen.at), seen.at, rule, outlook, seen.reason)
+    well = stay_well(state, seen, rule)
+    if well is not None:
+        return well, []
     if not _concerns(seen, rule):
         return tell(worsen(state, rule, outlook.now), seen.at, rule, outlook)
-    judgement = _judge(state, seen, rule)
+    at = _time(seen, rule)
+    judgement = _judge(state, seen, rule, at)
     if judgement is None:
         return state, []
-    heard = _remember(state, seen, judgement, rule)
-    moved = _move(heard, _signal(heard, _time(seen, rule), rule), _time(seen, rule), rule.metric)
+    heard = _remember(state, seen, judgement, at)
+    moved = _move(heard, _signal(heard, at, rule), at, rule.metric)
     return tell(worsen(moved, rule, outlook.now), seen.at, rule, outlook)
+
+
+def stay_well(state: AlertState, seen: Observation, rule: AlertRule) -> AlertState | None:
+    """Return the state after an observation that finds well what is well, and of which nothing is owed; else None.
+
+    It is what most samples do, and tells nothing, whatever the outlook: no arrow leads out of ``ok`` but a breach.
+    """
+    if not state.is_at_rest or state.silenced_until or state.hidden_by or not _concerns(seen, rule):
+        return None
+    at = _time(seen, rule)
+    judgement = _judge(state, seen, rule, at)
+    if judgement is None:
+        return state
+    heard = _remember(state, seen, judgement, at)
+    return None if heard.run is Verdict.BREACH else heard
 
 
 def _concerns(seen: Observation, rule: AlertRule) -> bool:
     """Tell whether an observation says something to a rule of this kind, but that time passed."""
-    match rule.kind:
-        case "metric":
-            return isinstance(seen, Reading)
-        case "status":
-            return isinstance(seen, Reading) or (
-                isinstance(seen, Failure) and WorkerStatus.UNREACHABLE in rule.statuses
-            )
-        case "no_data":
-            return isinstance(seen, Reading | Tick)
-        case _:
-            return isinstance(seen, Reach)
+    if isinstance(seen, Failure) and WorkerStatus.UNREACHABLE not in rule.statuses:
+        return False
+    return isinstance(seen, HEARD[rule.kind])
 
 
 def _time(seen: Observation, rule: AlertRule) -> datetime:
@@ -120,14 +138,14 @@ def _time(seen: Observation, rule: AlertRule) -> datetime:
     return seen.sample.collected_at if isinstance(seen, Reading) and rule.kind == "status" else seen.at
 
 
-def _judge(state: AlertState, seen: Observation, rule: AlertRule) -> Judgement | None:
+def _judge(state: AlertState, seen: Observation, rule: AlertRule, at: datetime) -> Judgement | None:
     """Return what the observation means, or None when it is old news."""
-    last = state.heard_at if isinstance(seen, Look) else state.ticked_at
-    if last is not None and _time(seen, rule) <= last:
+    last = state.heard_at if isinstance(seen, LOOKS) else state.ticked_at
+    if last is not None and at <= last:
         return None
     if isinstance(seen, Reach):
         return judge_reach(seen, rule)
-    if isinstance(seen, Look) and rule.kind == "status":
+    if isinstance(seen, Reading | Failure) and rule.kind == "status":
         return judge_status(seen, rule)
     if isinstance(seen, Reading | Tick) and rule.is_no_data:
         return _judge_silence(state, seen, rule)
@@ -144,13 +162,12 @@ def _judge_silence(state: AlertState, seen: Reading | Tick, rule: AlertRule) -> 
     return Judgement(Verdict.BREACH, silence.total_seconds()) if silence >= limit else UNDECIDED
 
 
-def _remember(state: AlertState, seen: Observation, judgement: Judgement, rule: AlertRule) -> AlertState:
+def _remember(state: AlertState, seen: Observation, judgement: Judgement, at: datetime) -> AlertState:
     """Note the observation: when, what, and since when all say the same.
 
     A tick that finds no silence is no news: the samples say how the worker is.
     """
-    at = _time(seen, rule)
-    changes: dict[str, object] = {"heard_at" if isinstance(seen, Look) else "ticked_at": at}
+    changes: dict[str, object] = {"heard_at" if isinstance(seen, LOOKS) else "ticked_at": at}
     if isinstance(seen, Tick) and judgement.verdict is Verdict.UNDECIDED:
         return state.model_copy(update=changes)
     if judgement.value is not None or judgement.subject is not None:
@@ -167,7 +184,7 @@ def _is_gap(state: AlertState, seen: Observation, at: datetime) -> bool:
 
     Between two failed looks no other succeeded, however long the wait for the second was.
     """
-    if not isinstance(seen, Look) or state.heard_at is None:
+    if not isinstance(seen, Reading | Failure) or state.heard_at is None:
         return False
     if isinstance(seen, Failure) and state.subject == WorkerStatus.UNREACHABLE:
         return False

@@ -34,6 +34,8 @@ Seconds = Annotated[float, Field(ge=0, le=WEEK_S, allow_inf_nan=False)]
 Level = Annotated[float, Field(allow_inf_nan=False)]
 Comparison = Literal[">", ">=", "<", "<="]
 Kind = Literal["metric", "status", "no_data", "provider_down"]
+KINDS: dict[str, Kind] = {NO_DATA: "no_data", STATUS: "status", PROVIDER_DOWN: "provider_down"}
+"""What a rule watches that is no metric."""
 
 
 class Escalation(BaseModel):
@@ -107,7 +109,7 @@ class AlertRule(BaseModel):
     @property
     def kind(self) -> Kind:
         """Return what it watches: a value, a status, silence, or a provider."""
-        return self.metric if self.metric in (NO_DATA, STATUS, PROVIDER_DOWN) else "metric"  # type: ignore[return-value]
+        return KINDS.get(self.metric, "metric")
 
     @property
     def is_no_data(self) -> bool:

@@ -1,7 +1,6 @@
 """The metric sample: what was seen of a worker at one moment, and why the rest was not."""
 
 import math
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -17,24 +16,19 @@ from pydantic import (
 )
 
 from domain.monitoring.worker import WorkerStatus
-from domain.scheduling.policy import aware_utc
+from domain.scheduling.policy import UtcDatetime
 
 FRACTION_DIGITS = 4
 LOAD_DIGITS = 2
 MAX_FILESYSTEMS = 64
 
 
-def whole_milliseconds(moment: datetime) -> datetime:
-    """Return ``moment`` in UTC without its microseconds: a sample's time is its id in the store."""
-    moment = aware_utc(moment)
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-
-
 def _whole(value: Any) -> Any:
     return round(value) if isinstance(value, float) and math.isfinite(value) else value
 
 
-Moment = Annotated[datetime, AfterValidator(whole_milliseconds)]
+Moment = UtcDatetime
+"""In whole milliseconds: a sample's time is its id in the store."""
 
 Fraction = Annotated[float, Field(ge=0, le=1), AfterValidator(lambda value: round(value, FRACTION_DIGITS))]
 

@@ -72,11 +72,10 @@ class RedisAlertBook(AlertBook):
             )
         return cast(list[str], found)
 
-    async def with_alerts(self, offset: int, limit: int) -> list[str]:
-        """Return who has alerts: they stand among those to be looked at, soon or never."""
-        with store_errors():
-            found = await self._redis.zrange(self._scripts.key("alerts_due"), offset, offset + limit - 1)
-        return cast(list[str], found)
+    async def unmonitored(self, offset: int, limit: int) -> tuple[int, list[str]]:
+        """Return who has alerts and no schedule: they stand among those to be looked at, soon or never."""
+        count, *found = await self._scripts.run("unmonitored", [offset, limit])
+        return int(count), found
 
     async def find_open(self, alert_id: str) -> AlertRecord | None:
         """Return one that is open."""

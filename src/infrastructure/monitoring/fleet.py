@@ -1,7 +1,7 @@
 """Many workers at once in Redis, and the failures of looks: a hash that holds only those that fail."""
 
 from collections.abc import Awaitable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from application.monitoring.fleet import Fleet, Watched
@@ -24,10 +24,11 @@ class RedisFleet(Fleet):
     async def watched(self, worker_id: str) -> Watched | None:
         """Return a worker with its failures."""
         with store_errors():
-            worker, failures = await self._gathered(
-                ["HGET", self._workers, worker_id], ["HGET", self._failing, worker_id]
+            worker, failures, (seconds, microseconds) = await self._gathered(
+                ["HGET", self._workers, worker_id], ["HGET", self._failing, worker_id], ["TIME"]
             )
-        return Watched(Worker.model_validate_json(worker), _read(failures)) if worker else None
+        now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+        return Watched(Worker.model_validate_json(worker), now, _read(failures)) if worker else None
 
     async def workers(self, worker_ids: Sequence[str]) -> dict[str, Worker]:
         """Return the workers there are."""

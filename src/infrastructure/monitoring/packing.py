@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from domain.monitoring.sample import FRACTION_DIGITS, LOAD_DIGITS, MetricSample
+from pydantic_core import from_json
+
+from domain.monitoring.sample import CHECKS, FRACTION_DIGITS, LOAD_DIGITS, CheckStatus, MetricSample
 
 SHAPE = "h"
 DELAY = "c"
@@ -32,17 +34,28 @@ FIELDS: dict[str, tuple[str, int]] = {
 }
 """Metric → the field's name in an entry, and what its value is multiplied by."""
 
-SELDOM = ("worker_name", "provider", "region", "status", "status_checks", "missing", "sources", "period_s")
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def shape_of(sample: MetricSample) -> str:
     """Return what seldom changes, always in the same words."""
-    whole = sample.model_dump(mode="json")
-    shape = {name: whole.get(name) for name in SELDOM if name in whole or name == "sources"}
-    shape["memory_limit_bytes"] = sample.metrics.memory_limit_bytes
-    mounts = sample.metrics.filesystems
-    shape["mounts"] = None if mounts is None else sorted(mounts)
-    return json.dumps(shape, sort_keys=True, separators=(",", ":"))
+    checks, mounts = sample.status_checks, sample.metrics.filesystems
+    shape: dict[str, Any] = {
+        "worker_name": sample.worker_name,
+        "provider": sample.provider,
+        "region": sample.region,
+        "status": sample.status,
+        "status_checks": {name: getattr(checks, name) for name in CHECKS},
+        "missing": sample.missing,
+        "sources": sample.sources or None,
+        "memory_limit_bytes": sample.metrics.memory_limit_bytes,
+        "mounts": None if mounts is None else sorted(mounts),
+    }
+    if checks.attached_ebs is CheckStatus.NOT_APPLICABLE:
+        del shape["status_checks"]["attached_ebs"]
+    if sample.period_s is not None:
+        shape["period_s"] = sample.period_s
+    return CANONICAL.encode(shape)
 
 
 def pack(sample: MetricSample) -> list[str | int]:
@@ -57,7 +70,7 @@ def pack(sample: MetricSample) -> list[str | int]:
 
 def unpack(worker_id: str, entry_id: str, fields: Mapping[str, str], shape: str) -> MetricSample:
     """Return the sample that was packed."""
-    seldom: dict[str, Any] = json.loads(shape)
+    seldom: dict[str, Any] = from_json(shape)
     observed_at = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(entry_id.partition("-")[0]))
     metrics: dict[str, Any] = {"memory_limit_bytes": seldom.pop("memory_limit_bytes")}
     for metric, (name, scale) in FIELDS.items():

@@ -19,6 +19,7 @@ ALLOWED_OUT_OF_MEMORY = frozenset(
         "change_worker",
         "remove_worker",
         "backlog",
+        "unmonitored",
         "commit_alerts",
         "take_outbox",
         "settle_outbox",

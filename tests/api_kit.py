@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 from dependency_injector import providers
 from fastapi import FastAPI
+from starlette.routing import BaseRoute
 
 from application.audit.writing import AuditRetention, AuditWriter
 from application.jobs.service import JobService
@@ -49,6 +50,7 @@ from infrastructure.web.services import Services
 from integration.monitoring_kit import ScriptedProvider
 from openapi_check import Document
 from sample_jobs import Ledger, LedgerContainer, Note, Once
+from support import NO_AUTHORITIES
 
 KEYS = {role: f"{role}-key-0123456789" for role in ("viewer", "operator", "admin")}
 API_KEYS = tuple(ApiKey.model_validate({"name": f"the-{role}", "role": role, "key": key}) for role, key in KEYS.items())
@@ -68,6 +70,7 @@ class Report(RecurrentBackgroundJob):
 QUEUES = Queues({"free": QueueRules(max_waiting=3), "pro": QueueRules(weight=2)}, default="pro")
 
 _made: list[Document] = []
+_routes: list[BaseRoute] = []
 
 
 def document(app: FastAPI) -> Document:
@@ -75,6 +78,14 @@ def document(app: FastAPI) -> Document:
     if not _made:
         _made.append(Document(app.openapi()))
     return _made[0]
+
+
+def with_routes_of_the_first(app: FastAPI) -> FastAPI:
+    """Give an application the routes of the first, which are the same: FastAPI makes them ready at first requests."""
+    if not _routes:
+        _routes.extend(app.router.routes)
+    app.router.routes[:] = _routes
+    return app
 
 
 class Instance:
@@ -182,7 +193,7 @@ class Api:
         self.bus = self.instance.events
         self.settings = ServerSettings(**{"port": 0, **settings})
         self.services = self.instance.services(Health([Check("store", self._ping)] if checks is None else checks))
-        self.app = create_web_app(lambda: self.services, self.settings, self._lifespan)
+        self.app = with_routes_of_the_first(create_web_app(lambda: self.services, self.settings, self._lifespan))
         self.document = document(self.app)
         self.server = make_server(self.app)
         self.stopped = False
@@ -198,7 +209,9 @@ class Api:
             if self._serving.done():
                 await self._serving
             await asyncio.sleep(0.005)
-        self.http = await self._stack.enter_async_context(httpx2.AsyncClient(base_url=self.base, timeout=20))
+        self.http = await self._stack.enter_async_context(
+            httpx2.AsyncClient(base_url=self.base, timeout=20, verify=NO_AUTHORITIES)
+        )
         return self
 
     async def __aexit__(

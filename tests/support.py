@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -10,6 +11,10 @@ T = TypeVar("T")
 
 DEADLINE_S = 30.0
 """Far beyond any promise: a slow machine must not fail a test, a broken promise must."""
+
+NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients that speak plain HTTP (``verify=``): httpx2 reads the machine's authorities for each client otherwise,
+which costs more than the test."""
 
 
 def pause_s(waited_s: float) -> float:

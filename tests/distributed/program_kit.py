@@ -14,7 +14,7 @@ import psutil
 
 from cli_support import environment
 from conftest import servers_below
-from support import wait_until_sync
+from support import NO_AUTHORITIES, wait_until_sync
 
 EXECUTABLE = Path(sys.executable).with_name("roundsman")
 PATIENCE_S = 90.0
@@ -34,7 +34,7 @@ class Roundsman:
         self._log.touch()
         self._process: subprocess.Popen[bytes] | None = None
         self._read = 0
-        self.http = httpx2.Client(trust_env=False, timeout=30)
+        self.http = httpx2.Client(trust_env=False, timeout=30, verify=NO_AUTHORITIES)
 
     def begin(self, *args: str) -> "subprocess.Popen[bytes]":
         """Start it, without waiting for anything; in a session of its own, as a terminal would."""

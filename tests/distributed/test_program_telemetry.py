@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from distributed.program_kit import Roundsman
 from external_server import free_port
 from integration.otlp_kit import Collector
+from support import NO_AUTHORITIES
 
 SCHEDULE = {"id": "b1", "name": "Spanning", "trigger": {"interval_s": 0.2}}
 
@@ -60,7 +61,10 @@ def test_a_process_without_an_api_is_scraped_at_an_address_of_its_own(
         "ROUNDSMAN_STORE__NAMESPACE": namespace,
         "ROUNDSMAN_TELEMETRY__METRICS_ADDRESS": f"127.0.0.1:{port}",
     }
-    with closing(Roundsman(tmp_path, **environ)) as program, httpx2.Client(trust_env=False) as http:
+    with (
+        closing(Roundsman(tmp_path, **environ)) as program,
+        httpx2.Client(trust_env=False, verify=NO_AUTHORITIES) as http,
+    ):
         program.begin("--role", "scheduler")
 
         def scrape() -> dict[str, float] | None:

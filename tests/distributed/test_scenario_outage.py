@@ -15,6 +15,7 @@ from distributed.rain import raining
 from distributed.scenario_kit import Scenario, attempts, scenario
 from fault_proxy import FaultProxy
 from infrastructure.redis.embedded import EmbeddedValkey
+from support import NO_AUTHORITIES
 
 pytestmark = pytest.mark.timeout(400)  # several waits, each with its own deadline
 OUTAGE_S = 10.0
@@ -35,7 +36,7 @@ async def own_server(directory: Path) -> AsyncIterator[EmbeddedValkey]:
 
 async def statuses(address: str) -> tuple[int, int]:
     """Ask the API for something that needs the store, and for a sign of life."""
-    async with httpx2.AsyncClient(trust_env=False, timeout=30, base_url=address) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=30, verify=NO_AUTHORITIES, base_url=address) as http:
         list_of, live = await asyncio.gather(http.get("/api/v1/schedules"), http.get("/health/live"))
         return list_of.status_code, live.status_code
 

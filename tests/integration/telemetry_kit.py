@@ -13,7 +13,7 @@ from infrastructure.program import Program
 from infrastructure.settings import Settings
 from infrastructure.web.server import listen, make_server
 from main import _app
-from support import wait_until
+from support import NO_AUTHORITIES, wait_until
 
 
 class Served:
@@ -76,7 +76,7 @@ async def served(url: str, namespace: str, role: Any = "all", **sections: Any) -
         await wait_until(lambda: server.started or serving.done(), "the server")
         assert not serving.done() or serving.result()
         base = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
-        async with httpx2.AsyncClient(base_url=base, timeout=20) as http:
+        async with httpx2.AsyncClient(base_url=base, timeout=20, verify=NO_AUTHORITIES) as http:
             yield Served(program, http)
     finally:
         server.should_exit = True

@@ -9,7 +9,7 @@ from sse_starlette.sse import AppStatus
 
 from api_kit import Api, Follower, problem_type
 from infrastructure.events.options import EventBusOptions
-from support import wait_until
+from support import NO_AUTHORITIES, wait_until
 
 
 async def test_each_event_is_sent_from_the_moment_the_stream_is_open(redis_url: str, namespace: str) -> None:
@@ -101,7 +101,9 @@ async def test_when_the_bus_stops_streams_end(redis_url: str, namespace: str) ->
 async def test_many_followers_see_each_event_and_the_api_goes_on(redis_url: str, namespace: str) -> None:
     async with Api(redis_url, namespace) as api, AsyncExitStack() as stack:
         limits = httpx2.Limits(max_connections=400)
-        api.http = await stack.enter_async_context(httpx2.AsyncClient(base_url=api.base, limits=limits, timeout=30))
+        api.http = await stack.enter_async_context(
+            httpx2.AsyncClient(base_url=api.base, limits=limits, timeout=30, verify=NO_AUTHORITIES)
+        )
         followers = [Follower(api, "?topics=worker.*") for _ in range(100)]
         await asyncio.gather(*(stack.enter_async_context(follower) for follower in followers))
         await api.bus.publish("worker.registered", {"n": 1})

@@ -20,7 +20,7 @@ from infrastructure.telemetry import program_metrics
 from infrastructure.telemetry.metrics import METRICS
 from infrastructure.web.metrics_server import MetricsAddressNotUsable
 from integration.telemetry_kit import Served, served, value
-from support import wait_until
+from support import NO_AUTHORITIES, wait_until
 
 
 async def test_a_program_tells_what_its_runs_did(redis_url: str, namespace: str) -> None:
@@ -180,7 +180,7 @@ async def test_each_process_tells_of_itself_and_the_fleet_is_the_same_for_all(
             try:
                 assert other_program.telemetry.server is not None
                 port = other_program.telemetry.server.port
-                async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+                async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", verify=NO_AUTHORITIES) as http:
                     other = Served(other_program, http)
                     await wait_until(lambda: _two(other))
                     found = await other.scrape()

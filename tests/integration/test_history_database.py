@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from application.jobs.store import JobFilter
 from domain.jobs.errors import InvalidJobQuery
 from domain.runs.run import RunStatus
-from infrastructure.jobs.history.schema import KNOWN, NEWEST, VERSION_TABLE, HistoryTooNew, found_version
+from infrastructure.jobs.history.schema import KNOWN, NEWEST, VERSION_TABLE, HistoryTooNew, found_version, upgrade
 from infrastructure.jobs.history.tables import metadata
 from infrastructure.jobs.history.writing import DAY_MS
 from integration.history_kit import START_MS, HistoryUnderTest, row
@@ -54,7 +54,7 @@ async def test_instances_that_start_together_make_the_tables_once(history_url: s
 async def test_a_schema_of_a_newer_version_is_refused_and_left_as_it_is(history: HistoryUnderTest) -> None:
     async with history.database.writing() as connection:
         await connection.execute(sa.text("UPDATE roundsman_history_version SET version_num = '9999'"))
-    with pytest.raises(HistoryTooNew, match=r"version 9999.*knows 0001"):
+    with pytest.raises(HistoryTooNew, match=r"version 9999.*knows 0002"):
         await history.database.open()
     async with history.database.reading() as connection:
         assert await connection.run_sync(found_version) == "9999"
@@ -167,8 +167,52 @@ async def test_statistics_are_those_of_the_rows(history: HistoryUnderTest) -> No
     today = datetime.fromtimestamp(now / 1000, UTC).date()
     assert list(stats.days) == [(today - timedelta(days=back)).isoformat() for back in (2, 1, 0)]
     check(list(stats.days.values())[-1], [one for one in rows if one["ended_ms"] == now])
+    for team, tally in stats.teams.items():
+        check(tally, [one for one in rows if (one["team_id"] or "") == team])
     of_team = await history.search.stats(2, team_id="t1")
-    check(of_team.all, [one for one in rows if one["team_id"] == "t1" and one["ended_ms"] >= now - DAY_MS])
+    assert [*of_team.teams] == ["t1"]
+    check(
+        of_team.tasks["Mail"], [one for one in of_t1(rows) if one["task"] == "Mail" and one["ended_ms"] >= now - DAY_MS]
+    )
+    check(of_team.all, [one for one in of_t1(rows) if one["ended_ms"] >= now - DAY_MS])
+
+
+def of_t1(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in rows if one["team_id"] == "t1"]
+
+
+async def test_of_many_teams_the_largest_are_told(history: HistoryUnderTest) -> None:
+    now = now_ms()
+    made = [row(f"a{number}", ended_ms=now, team_id=f"t{number:03}") for number in range(120)]
+    await history.write(*made, *(row(f"b{number}", ended_ms=now - DAY_MS, team_id="t119") for number in range(2)))
+    teams = (await history.search.stats(2)).teams
+    assert (len(teams), next(iter(teams)), teams["t119"].total) == (100, "t119", 3)
+    assert not (await history.search.stats(2, team_id="nobody")).teams
+
+
+async def test_what_an_older_version_counted_is_counted_on(history: HistoryUnderTest) -> None:
+    now, names = now_ms(), ("day", "task", "queue", "team_id", "succeeded", "failed", "waiting", "running")
+    of_acme = (now // DAY_MS, "Mail", "", "acme", 2, 1, "0:1 40:2", "80:3")
+    other_rows = [(now // DAY_MS, "Mail", "pro", "", 4, 0, "40:4", "81:4"), (now // DAY_MS - 1, *of_acme[1:])]
+    async with history.database.writing() as connection:
+        for old in ("roundsman_jobs", "roundsman_job_sums", VERSION_TABLE):
+            await connection.execute(sa.text(f"DROP TABLE {old}"))
+        await connection.run_sync(upgrade, "0001")
+        rows = [dict(zip(names, one, strict=True)) for one in (of_acme, *other_rows)]
+        columns = ", ".join(names)
+        values = ", ".join(f":{name}" for name in names)
+        counted = f"INSERT INTO roundsman_job_days ({columns}, cancelled, expired) VALUES ({values}, 0, 0)"  # noqa: S608 - constants
+        await connection.execute(sa.text(counted), rows)
+    await history.database.open()
+    await history.write(row("j", ended_ms=now, task="Mail", queue="pro", team_id="acme"))
+    stats, of_team = await history.search.stats(2), await history.search.stats(1, team_id="acme")
+    assert (stats.all.total, dict(stats.all.counts)) == (
+        11,
+        {"succeeded": 9, "failed": 2, "cancelled": 0, "expired": 0},
+    )
+    assert {name: tally.total for name, tally in stats.queues.items()} == {"": 6, "pro": 5}
+    assert {name: tally.total for name, tally in stats.teams.items()} == {"acme": 7, "": 4}
+    assert (of_team.all.total, sum(of_team.all.waiting.counts.values()), of_team.all.running.counts[80]) == (4, 4, 3)
 
 
 def check(tally: Any, rows: list[dict[str, Any]]) -> None:

@@ -28,12 +28,12 @@ async def test_a_history_is_known_by_its_version(history: HistoryUnderTest, hist
     import asyncio
 
     (found,) = await asyncio.to_thread(look, history_url)
-    assert (found.level, found.facts["version"]) == (Level.OK, "0001")
+    assert (found.level, found.facts["version"]) == (Level.OK, "0002")
     async with history.database.writing() as connection:
         await connection.execute(sa.text("UPDATE roundsman_history_version SET version_num = '0777'"))
     (newer,) = await asyncio.to_thread(look, history_url)
     assert (newer.level, newer.name) == (Level.WRONG, "schema")
-    assert "has version 0777, and this program knows 0001" in newer.says
+    assert "has version 0777, and this program knows 0002" in newer.says
 
 
 @pytest.mark.parametrize("what", ["postgresql", "file"])

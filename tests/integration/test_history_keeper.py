@@ -240,7 +240,7 @@ async def test_a_database_that_lost_its_tables_gets_them_again(store: RedisStore
     await end(hands, *await hands.put(1))
     await settled(part)
     with sqlite3.connect(file) as connection:
-        for name in ("roundsman_jobs", "roundsman_job_days", "roundsman_history_version"):
+        for name in ("roundsman_jobs", "roundsman_job_sums", "roundsman_history_version"):
             connection.execute(f"DROP TABLE {name}")
     connection.close()
     await end(hands, *await hands.put(2))

@@ -1,5 +1,6 @@
 """How jobs fared: counts, and how long they waited and ran."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -47,14 +48,14 @@ class Sketch:
         return None
 
     def __str__(self) -> str:
-        """Return it as ``parse`` reads it."""
-        return " ".join(f"{bucket}:{count}" for bucket, count in sorted(self.counts.items()) if count > 0)
+        """Return it as ``parse`` reads it: JSON, each bucket and its count, which the library reads at C's speed."""
+        return str([number for pair in sorted(self.counts.items()) if pair[1] > 0 for number in pair])
 
     @classmethod
     def parse(cls, text: str) -> "Sketch":
         """Return the sketch that was written."""
-        pairs = (pair.split(":") for pair in text.split())
-        return cls({int(bucket): int(count) for bucket, count in pairs})
+        numbers: list[int] = json.loads(text)
+        return cls(dict(zip(numbers[::2], numbers[1::2], strict=True)))
 
 
 def _add(counts: dict[K, int], more: Mapping[K, int]) -> None:

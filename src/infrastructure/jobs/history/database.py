@@ -19,6 +19,8 @@ from infrastructure.jobs.history.schema import bring_up
 
 CONNECT_TIMEOUT_S = 5.0
 STATEMENT_TIMEOUT_S = 30.0
+MIGRATION_TIMEOUT_S = 600.0
+"""A version that counts otherwise counts all anew."""
 CLOSE_TIMEOUT_S = 5.0
 SQLITE_CONNECTIONS = 3
 """One writes at a time; the others read meanwhile, as the file has a write-ahead log."""
@@ -42,7 +44,7 @@ class Database:
         """Connect, and bring the schema to this version; raises ``HistoryUnavailable`` and ``HistoryTooNew``."""
         if self.address.file is not None:
             await asyncio.to_thread(_make_file, self.address)
-        async with self.writing() as connection:
+        async with self.writing(MIGRATION_TIMEOUT_S) as connection:
             await connection.run_sync(bring_up, str(self.address))
 
     async def close(self) -> None:

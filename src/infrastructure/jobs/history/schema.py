@@ -6,9 +6,9 @@ from sqlalchemy import Connection, inspect, text
 
 from domain.errors import RoundsmanError
 
-NEWEST = "0001"
+NEWEST = "0002"
 """The version that this program writes; ``migrations/versions`` ends with it."""
-KNOWN = (NEWEST,)
+KNOWN = ("0001", NEWEST)
 VERSION_TABLE = "roundsman_history_version"
 """Not Alembic's usual name, as the database may belong to a program with migrations of its own."""
 
@@ -32,7 +32,7 @@ def bring_up(connection: Connection, address: str) -> bool:
         return False
     if found is not None and found not in KNOWN:
         raise HistoryTooNew(address=address, found=found, known=NEWEST, version=version("roundsman"))
-    _upgrade(connection)
+    upgrade(connection)
     return True
 
 
@@ -44,7 +44,8 @@ def found_version(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, to: str = "head") -> None:
+    """Run the migrations up to a version."""
     from alembic.config import Config  # not loaded by starts that find their version
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
@@ -52,6 +53,6 @@ def _upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", "infrastructure.jobs.history:migrations")
     script = ScriptDirectory.from_config(config)
-    with EnvironmentContext(config, script, fn=lambda rev, _: script._upgrade_revs("head", rev)) as environment:  # noqa: SLF001 - as Alembic's own command does
+    with EnvironmentContext(config, script, fn=lambda rev, _: script._upgrade_revs(to, rev)) as environment:  # noqa: SLF001 - as Alembic's own command does
         environment.configure(connection=connection, version_table=VERSION_TABLE, transactional_ddl=True)
         environment.run_migrations()

@@ -14,11 +14,11 @@ from application.jobs.history import HistoryPage, before
 from application.jobs.store import JobFilter
 from domain.jobs.errors import InvalidJobQuery
 from domain.jobs.job import Job
-from domain.jobs.statistics import JobStats, Tally, largest
+from domain.jobs.statistics import ENDINGS, MOST_GROUPS, JobStats, Tally, largest
 from domain.runs.run import TERMINAL
 from infrastructure.jobs.history.database import Database
 from infrastructure.jobs.history.rows import job_of
-from infrastructure.jobs.history.tables import days, jobs
+from infrastructure.jobs.history.tables import EVERYBODY, KINDS, NO_TEAM, jobs, scope_of, sums
 from infrastructure.jobs.history.writing import DAY_MS, tally_of
 
 ASK_TIMEOUT_S = 10.0
@@ -61,12 +61,24 @@ class HistorySearch:
         """Return how jobs fared, of what was counted day by day."""
         today = int(time.time() * 1000) // DAY_MS
         first = today - days_wanted + 1
-        query = sa.select(days).where(days.c.day >= first)
-        if team_id is not None:
-            query = query.where(days.c.team_id == team_id)
+        scope = EVERYBODY if team_id is None else scope_of(team_id)
+        counted = sa.select(sums).where(sums.c.kind.in_(KINDS), sums.c.day >= first)
         async with self._database.reading(ASK_TIMEOUT_S) as connection:
-            found = (await connection.execute(query)).mappings().all()
-        return await asyncio.to_thread(_summed, found, range(first, today + 1))
+            found = (await connection.execute(counted.where(sums.c.scope == scope))).mappings().all()
+            if team_id is None:
+                largest_teams = (await connection.execute(_largest_teams(first))).scalars().all()
+                of_teams = counted.where(sums.c.kind == "all", sums.c.scope.in_(largest_teams))
+                teams = (await connection.execute(of_teams)).mappings().all()
+            else:
+                teams = [row for row in found if row["kind"] == "all"]
+        return await asyncio.to_thread(_summed, found, teams, range(first, today + 1))
+
+
+def _largest_teams(first_day: int) -> "sa.Select[tuple[str]]":
+    """Ask for the teams with the most jobs: there may be many thousand, and the sketches of a few are read."""
+    total = sa.func.sum(sum((sums.c[status.value] for status in ENDINGS), sa.literal(0)))
+    of_teams = (sums.c.kind == "all") & (sums.c.day >= first_day) & (sums.c.scope != EVERYBODY)
+    return sa.select(sums.c.scope).where(of_teams).group_by(sums.c.scope).order_by(total.desc()).limit(MOST_GROUPS)
 
 
 def _conditions(wanted: JobFilter) -> "list[sa.ColumnElement[bool]]":
@@ -89,17 +101,20 @@ def _position(cursor: str) -> tuple[int, str]:
     return int(ended), job_id
 
 
-def _summed(found: "Sequence[sa.RowMapping]", all_days: range) -> JobStats:
+def _summed(found: "Sequence[sa.RowMapping]", of_teams: "Sequence[sa.RowMapping]", all_days: range) -> JobStats:
     whole = Tally()
     by_day = {day: Tally() for day in all_days}
-    groups: dict[str, dict[str, Tally]] = {name: defaultdict(Tally) for name in ("task", "queue", "team_id")}
+    groups: dict[str, dict[str, Tally]] = {"task": defaultdict(Tally), "queue": defaultdict(Tally)}
+    teams: dict[str, Tally] = defaultdict(Tally)
     for row in found:
-        tally = tally_of(row)
-        by_day.setdefault(row["day"], Tally()).merge(tally)
-        for name, tallies in groups.items():
-            tallies[row[name]].merge(tally)
+        if row["kind"] == "all":
+            by_day.setdefault(row["day"], Tally()).merge(tally_of(row))
+        else:
+            groups[row["kind"]][row["name"]].merge(tally_of(row))
+    for row in of_teams:
+        teams[row["scope"].removeprefix(NO_TEAM)].merge(tally_of(row))
     for tally in by_day.values():
         whole.merge(tally)
     dated = {datetime.fromtimestamp(day * DAY_MS // 1000, UTC).date().isoformat(): one for day, one in by_day.items()}
-    tasks, queues, teams = (largest(groups[name]) for name in ("task", "queue", "team_id"))
-    return JobStats(all=whole, tasks=tasks, queues=queues, teams=teams, days=dated)
+    tasks, queues = largest(groups["task"]), largest(groups["queue"])
+    return JobStats(all=whole, tasks=tasks, queues=queues, teams=largest(teams), days=dated)

@@ -51,13 +51,13 @@ for _name in ("user_id", "team_id", "correlation_id"):
         postgresql_where=_given,
     )
 
-days = Table(
-    "roundsman_job_days",
+sums = Table(
+    "roundsman_job_sums",
     metadata,
+    Column("scope", WORD, primary_key=True),
+    Column("kind", WORD, primary_key=True),
     Column("day", Integer, primary_key=True, autoincrement=False),
-    Column("task", WORD, primary_key=True),
-    Column("queue", WORD, primary_key=True),
-    Column("team_id", WORD, primary_key=True),
+    Column("name", WORD, primary_key=True),
     Column("succeeded", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
     Column("cancelled", BigInteger, nullable=False),
@@ -65,7 +65,16 @@ days = Table(
     Column("waiting", Text, nullable=False),
     Column("running", Text, nullable=False),
 )
-"""How the jobs of a day fared, by task, queue ('' for none) and team ('' for none). ``day`` counts from 1970 in UTC;
-``waiting`` and ``running`` are sketches (``domain.jobs.statistics``). It is written with the rows that it counts."""
+"""How the jobs of a day fared, of everybody and of each team (``scope``): all of them (``kind`` is ``all`` and ``name``
+''), those of a task, and those of a queue ('' for none). ``day`` counts from 1970 in UTC; ``waiting`` and ``running``
+are sketches (``domain.jobs.statistics``). It is written with the rows that it counts."""
 
-Index("roundsman_job_days_team", days.c.team_id, days.c.day)
+Index("roundsman_job_sums_day", sums.c.kind, sums.c.day)
+
+EVERYBODY, NO_TEAM = "*", "="
+KINDS = ("all", "task", "queue")
+
+
+def scope_of(team_id: str) -> str:
+    """Return the scope of a team; '' is that of the jobs without one, of which nobody asks for tasks and queues."""
+    return f"{NO_TEAM}{team_id}"

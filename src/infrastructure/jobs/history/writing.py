@@ -10,12 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.jobs.statistics import ENDINGS, Sketch, Tally
 from infrastructure.jobs.history.database import Database, is_row_fault
 from infrastructure.jobs.history.rows import Row
-from infrastructure.jobs.history.tables import days, jobs
+from infrastructure.jobs.history.tables import EVERYBODY, KINDS, NO_TEAM, jobs, scope_of, sums
 
 DAY_MS = 86_400_000
 COUNTED = (jobs.c.id, jobs.c.ended_ms, jobs.c.status, jobs.c.task, jobs.c.queue, jobs.c.team_id)
-Group = tuple[int, str, str, str]
-"""Day, task, queue and team: what is counted together."""
+Group = tuple[str, str, int, str]
+"""Scope, kind, day and name: what is counted together."""
+GROUP = ("scope", "kind", "day", "name")
+GROUPS_AT_ONCE = 1_000
+"""Groups that one statement names: each is four values, and PostgreSQL takes 32,767."""
 
 
 class HistoryWriter:
@@ -58,7 +61,7 @@ class HistoryWriter:
             replaced = [known[row["id"]] for row in new if row["id"] in known]
             if replaced:
                 await connection.execute(sa.delete(jobs).where(jobs.c.id.in_([row["id"] for row in replaced])))
-            await _insert(connection, jobs, new)
+            await _each(connection, sa.insert(jobs), new)
             await _count(connection, _tallies(new, replaced))
 
     async def remove(self, where: "sa.ColumnElement[bool]", at_most: int) -> int:
@@ -89,52 +92,63 @@ class HistoryWriter:
     async def forget_days(self, before_ms: int) -> None:
         """Forget how jobs fared on days that were over before a time."""
         async with self._database.writing() as connection:
-            await connection.execute(sa.delete(days).where(days.c.day < before_ms // DAY_MS))
+            old = sums.c.kind.in_(KINDS) & (sums.c.day < before_ms // DAY_MS)
+            await connection.execute(sa.delete(sums).where(old))
 
 
-async def _insert(connection: AsyncConnection, table: sa.Table, rows: Sequence[Row]) -> None:
-    """Insert rows as the driver wants them: SQLAlchemy's own way costs the event loop twice as much for each."""
-    made = sa.insert(table).compile(dialect=connection.dialect)
+async def _each(connection: AsyncConnection, statement: "sa.Insert | sa.Delete", rows: Sequence[Row]) -> None:
+    """Execute a statement with each row as the driver wants it: SQLAlchemy's own way costs the loop twice as much."""
+    made = statement.compile(dialect=connection.dialect)
     names: Sequence[str] = made.positiontup or ()
     await connection.exec_driver_sql(str(made), [tuple(row[name] for name in names) for row in rows])
 
 
 def _tallies(new: Iterable[Row], replaced: Iterable[Row]) -> dict[Group, Tally]:
     """Return what rows change of each group: those that are replaced are taken out of theirs."""
-    tallies: dict[Group, Tally] = defaultdict(Tally)
+    alike: dict[tuple[int, str, str, str], Tally] = defaultdict(Tally)
     for rows, times in ((new, 1), (replaced, -1)):
         for row in rows:
-            group = (row["ended_ms"] // DAY_MS, row["task"], row["queue"] or "", row["team_id"] or "")
-            tallies[group].add(row["status"], row["waiting_ms"], row["running_ms"], times)
+            which = (row["ended_ms"] // DAY_MS, row["task"], row["queue"] or "", row["team_id"] or "")
+            alike[which].add(row["status"], row["waiting_ms"], row["running_ms"], times)
+    tallies: dict[Group, Tally] = defaultdict(Tally)
+    for (day, task, queue, team), tally in alike.items():
+        for scope in (EVERYBODY, scope_of(team)):
+            tallies[(scope, "all", day, "")].merge(tally)
+            if scope != NO_TEAM:
+                tallies[(scope, "task", day, task)].merge(tally)
+                tallies[(scope, "queue", day, queue)].merge(tally)
     return tallies
 
 
 async def _count(connection: AsyncConnection, changes: dict[Group, Tally]) -> None:
     """Add changes to what is counted of their groups."""
-    key = sa.tuple_(days.c.day, days.c.task, days.c.queue, days.c.team_id)
-    which = key.in_(list(changes))
-    found = (await connection.execute(sa.select(days).where(which))).mappings().all()
-    rows = await asyncio.to_thread(_summed, changes, found)
-    await connection.execute(sa.delete(days).where(which))
-    if rows:
-        await _insert(connection, days, rows)
+    key = sa.tuple_(*(sums.c[name] for name in GROUP))
+    groups = list(changes)
+    for start in range(0, len(groups), GROUPS_AT_ONCE):
+        part = groups[start : start + GROUPS_AT_ONCE]
+        found = (await connection.execute(sa.select(sums).where(key.in_(part)))).mappings().all()
+        rows = await asyncio.to_thread(_summed, {group: changes[group] for group in part}, found)
+        this = sa.and_(*(sums.c[name] == sa.bindparam(name) for name in GROUP))
+        await _each(connection, sa.delete(sums).where(this), [dict(zip(GROUP, group, strict=True)) for group in part])
+        if rows:
+            await _each(connection, sa.insert(sums), rows)
 
 
 def _summed(changes: dict[Group, Tally], found: "Sequence[sa.RowMapping]") -> list[Row]:
-    """Return the rows of days as they are to be; a thousand of them take long enough to be noticed on the loop."""
+    """Return the rows of sums as they are to be; a thousand of them take long enough to be noticed on the loop."""
     for row in found:
-        changes[(row["day"], row["task"], row["queue"], row["team_id"])].merge(tally_of(row))
-    return [_day_row(group, tally) for group, tally in changes.items() if tally.total > 0]
+        changes[(row["scope"], row["kind"], row["day"], row["name"])].merge(tally_of(row))
+    return [_sum_row(group, tally) for group, tally in changes.items() if tally.total > 0]
 
 
 def tally_of(found: "sa.RowMapping") -> Tally:
-    """Return what is counted in a row of days."""
+    """Return what is counted in a row of sums."""
     tally = Tally(waiting=Sketch.parse(found["waiting"]), running=Sketch.parse(found["running"]))
     tally.counts.update({status.value: found[status.value] for status in ENDINGS})
     return tally
 
 
-def _day_row(group: Group, tally: Tally) -> Row:
-    names = dict(zip(("day", "task", "queue", "team_id"), group, strict=True))
+def _sum_row(group: Group, tally: Tally) -> Row:
     counts = {status.value: tally.counts[status.value] for status in ENDINGS}
-    return {**names, **counts, "waiting": str(tally.waiting), "running": str(tally.running)}
+    named = dict(zip(GROUP, group, strict=True))
+    return {**named, **counts, "waiting": str(tally.waiting), "running": str(tally.running)}

@@ -1,11 +1,13 @@
 """Accepting jobs: once a key, refused when a queue is full, later, in time or not at all, and again."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from application.jobs.store import JobFilter
 from cluster import Cluster
+from domain.jobs.errors import InvalidJobQuery
 from domain.runs.outcome import Failed, Retry, Succeeded
 from domain.runs.run import RunStatus
 from infrastructure.runs.scripts import Retention
@@ -209,5 +211,47 @@ async def test_jobs_are_listed_newest_first_page_by_page(one: JobHands) -> None:
     assert seen == [*ids[:0:-1], ids[0]]
     mails = await one.put(2, task="Mail", team_id="t")
     assert {run.run_id for run in (await one.jobs.page(JobFilter(task="Mail"), 10, "")).items} == set(mails)
+    assert (await one.jobs.page(JobFilter(task="ail"), 10, "")).items == []
     assert len((await one.jobs.page(JobFilter(team_id="t", queue="free"), 1, "")).items) == 1
     assert (await one.jobs.page(JobFilter(team_id="nobody"), 10, "")).items == []
+
+
+WORDS = ("acme", "a/b", 'a"b', "a\\b", "ü", "a b", "acm", "a\u2028b", "queued", "1", "a'b<&>")
+
+
+@pytest.mark.parametrize("field", ["user_id", "team_id", "correlation_id"])
+async def test_every_word_finds_its_jobs_and_no_others(one: JobHands, field: str) -> None:
+    made = {word: (await one.put(1, **{field: word}))[0] for word in WORDS}
+    for word, job_id in made.items():
+        page = await one.jobs.page(JobFilter(**{field: word}), 10, "")
+        assert [run.run_id for run in page.items] == [job_id]
+
+
+async def test_what_came_before_a_time_is_not_listed(one: JobHands) -> None:
+    (early,) = await one.put(1)
+    came = (await one.runs.find([early]))[0].queued_at
+    assert came is not None
+    for since, expected in ((came, [early]), (came + timedelta(milliseconds=1), [])):
+        page = await one.jobs.page(JobFilter(since=since), 10, "")
+        assert [run.run_id for run in page.items] == expected
+
+
+async def test_jobs_that_execute_are_listed_newest_first_page_by_page(one: JobHands) -> None:
+    ids = [*(await one.put(3)), *(await one.put(2, task="Mail", queue="pro"))]
+    spec = one.job().pattern.spec.model_copy(update={"run_id": "no-queue", "job_id": "no-queue", "queue": None})
+    await one.runs.submit(spec, "{}")
+    assert set(await one.claimed(6)) == {*ids, "no-queue"}
+    await one.put(2)
+    running = JobFilter(status=RunStatus.RUNNING)
+    seen, cursor = [], ""
+    while True:
+        page = await one.jobs.page(running, 2, cursor)
+        seen += [run.run_id for run in page.items]
+        if page.next_cursor is None:
+            break
+        cursor = page.next_cursor
+    assert seen == ["no-queue", *reversed(ids)]
+    found = await one.jobs.page(JobFilter(status=RunStatus.RUNNING, task="Mail"), 10, "")
+    assert [run.run_id for run in found.items] == ids[:2:-1]
+    with pytest.raises(InvalidJobQuery, match="'nobody', which moved on"):
+        await one.jobs.page(running, 2, "0:nobody")

@@ -1,6 +1,7 @@
 """Jobs in Redis, read newest first."""
 
 import json
+import re
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
@@ -13,13 +14,19 @@ from domain.runs.run import TERMINAL, RunRecord, RunStatus
 from infrastructure.jobs.clock import StoreClock
 from infrastructure.jobs.pace import RedisPace
 from infrastructure.redis.connection import RedisStore, store_errors
+from infrastructure.runs.records import lines_of, record
 from infrastructure.runs.store import RedisRunStore
 
+EVERY_JOB = JobFilter()
 READ_AT_ONCE = 500
 READ_AT_MOST = 5_000
 """How many jobs one page looks at, at most: a rare one is found over several pages."""
 INDEXES = ("oneshots", "done", "dead")
 """Jobs that are not over, by when they came; those that are, by when they ended; those that failed, kept for longer."""
+
+PLAIN = re.compile(r"[ !#-.0-\[\]-~]*")
+"""Words that are the same in JSON but for its quotes, whoever wrote it."""
+LAST_PLACE = float("inf")
 
 
 class RedisJobs:
@@ -54,13 +61,14 @@ class RedisJobs:
         indexes = _indexes(wanted)
         at, after = _read_cursor(cursor)
         read, behind = 0, await self._place(indexes, at, after)
+        together = limit + 1 if wanted == EVERY_JOB else READ_AT_ONCE
         while at < len(indexes) and len(found) <= limit and read < READ_AT_MOST:
-            ids = await self._newest(indexes[at], after)
+            ids = await self._newest(wanted, indexes[at], after, together)
             read += len(ids)
-            runs = await self._runs.find(ids)
-            found += [(run, f"{at}:{run.run_id}") for run in runs if wanted.takes(run)]
-            behind = _last_ended(runs) or behind
-            at, after = (at, ids[-1]) if len(ids) == READ_AT_ONCE else (at + 1, "")
+            texts, runs = await self._matching(ids, wanted)
+            found += [(run, f"{at}:{run.run_id}") for run in runs]
+            behind = _last_ended(texts) or behind
+            at, after = (at, ids[-1]) if len(ids) == together else (at + 1, "")
         if len(found) > limit:
             return RunPage([run for run, _ in found[:limit]], found[limit - 1][1])
         return RunPage([run for run, _ in found], f"{at}:{after}" if at < len(indexes) else None, behind)
@@ -81,24 +89,59 @@ class RedisJobs:
             ended = await self._redis.zscore(self._store.key(indexes[at]), after)
         return None if ended is None else (int(ended), after)
 
-    async def _newest(self, index: str, after: str) -> list[str]:
+    async def _newest(self, wanted: JobFilter, index: str, after: str, most: int) -> list[str]:
         """Return ids of an index from the newest on, or those that come after one of them."""
         key = self._store.key(index)
         with store_errors():
-            first = 0
-            if after:
-                rank = await cast(Awaitable[int | None], self._redis.zrevrank(key, after))
-                if rank is None:
-                    raise InvalidJobQuery(
-                        why=f"the cursor names the job '{after}', which moved on; ask from the start again"
-                    )
-                first = rank + 1
-            return await cast(Awaitable[list[str]], self._redis.zrevrange(key, first, first + READ_AT_ONCE - 1))
+            if wanted.status is RunStatus.RUNNING:
+                place = await self._redis.zscore(key, after) if after else LAST_PLACE
+            else:
+                place = await cast(Awaitable[int | None], self._redis.zrevrank(key, after)) if after else -1
+            if place is None:
+                why = f"the cursor names the job '{after}', which moved on; ask from the start again"
+                raise InvalidJobQuery(why=why)
+            if wanted.status is RunStatus.RUNNING:
+                return (await self._executing((place, after)))[:most]
+            first = int(place) + 1
+            return await cast(Awaitable[list[str]], self._redis.zrevrange(key, first, first + most - 1))
+
+    async def _executing(self, before: tuple[float, str]) -> list[str]:
+        """Return the jobs that execute, newest first: few, where any number may wait."""
+        lanes = await cast(Awaitable[set[str]], self._redis.smembers(self._store.key("lanes")))
+        pipe = self._redis.pipeline(transaction=False)
+        for lane in lanes:
+            pipe.zrange(self._store.key("leases", lane), 0, -1)
+        ids = [run_id for leased in await pipe.execute() for run_id in leased]
+        came = await self._redis.zmscore(self._store.key(INDEXES[0]), ids) if ids else []
+        jobs = [(score, run_id) for score, run_id in zip(came, ids, strict=True) if score is not None]
+        return [run_id for score, run_id in sorted(jobs, reverse=True) if (score, run_id) < before]
+
+    async def _matching(self, ids: Sequence[str], wanted: JobFilter) -> tuple[list[str], list[RunRecord]]:
+        """Return the runs of some ids as they are stored, and those that are wanted: few are read further."""
+        if not ids:
+            return [], []
+        with store_errors():
+            stored = await cast(Awaitable[list[str | None]], self._redis.hmget(self._store.key("runs"), list(ids)))
+        texts = [text for text in stored if text]
+        near = [run_id for run_id, text in zip(ids, stored, strict=True) if text and _may_be(wanted, text)]
+        return texts, [run for run in await self._runs.find(near) if wanted.takes(run)]
 
 
-def _last_ended(runs: Sequence[RunRecord]) -> tuple[int, str] | None:
-    ended = [(milliseconds(run.ended_at), run.run_id) for run in runs[-1:] if run.ended_at is not None]
-    return ended[-1] if ended else None
+def _last_ended(texts: Sequence[str]) -> tuple[int, str] | None:
+    """Return when the last of some runs ended (ms), and its id."""
+    ended = [record(text) for text in texts[-1:]]
+    return next(((milliseconds(run.ended_at), run.run_id) for run in ended if run.ended_at is not None), None)
+
+
+def _may_be(wanted: JobFilter, text: str) -> bool:
+    """Tell whether a stored run may be wanted: what is False here is, at a hundredth of the cost of reading it."""
+    if wanted.status is not None and not text.startswith(f"{wanted.status}\n"):
+        return False
+    if wanted.since is not None and int(lines_of(text)["queued"] or 0) < milliseconds(wanted.since):
+        return False
+    in_lane = wanted.task is None or f"\n{wanted.task}@" in text, wanted.queue is None or f"#{wanted.queue}\n" in text
+    words = (wanted.user_id, wanted.team_id, wanted.correlation_id)
+    return all(in_lane) and all(word is None or not PLAIN.fullmatch(word) or f'"{word}"' in text for word in words)
 
 
 def _indexes(wanted: JobFilter) -> tuple[str, ...]:

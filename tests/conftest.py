@@ -10,16 +10,22 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from dealing import deal, is_slow
 from external_server import ExternalServer
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
 from scripts import pythons
-from support import wait_until_sync
+from support import examples, wait_until_sync
 
 pytest_plugins = ["testing.plugin"]
+settings.register_profile("tests", max_examples=examples(40))
+settings.load_profile("tests")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # programs that tests start would compile all sources, each time
+NO_AUTHORITY = str(Path(__file__).with_name("no_authority.pem"))
+"""Nobody here calls a server of the internet, and to read all who could vouch for one takes 60 ms a client."""
+os.environ |= dict.fromkeys(("SSL_CERT_FILE", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"), NO_AUTHORITY)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # or the programs of tests would not hear it either
 

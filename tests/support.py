@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -12,9 +13,16 @@ T = TypeVar("T")
 DEADLINE_S = 30.0
 """Far beyond any promise: a slow machine must not fail a test, a broken promise must."""
 
+THOROUGH = bool(os.environ.get("THOROUGH"))
+"""Whether there is time (``make test THOROUGH=1``): more examples of each property, and chaos under more seeds."""
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients that speak plain HTTP (``verify=``): httpx2 reads the machine's authorities for each client otherwise,
 which costs more than the test."""
+
+
+def examples(usual: int) -> int:
+    """Return how many examples Hypothesis shall try of what usually gets so many."""
+    return usual * 25 if THOROUGH else usual
 
 
 def pause_s(waited_s: float) -> float:

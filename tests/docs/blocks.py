@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -47,6 +48,7 @@ class Command:
     shown: tuple[str, ...] = ()
 
 
+@cache
 def blocks(page: str, text: str | None = None) -> list[Block]:
     """Return all blocks of a page, indented ones included; of ``text`` instead of the file, if it is given."""
     text = (ROOT / page).read_text() if text is None else text

@@ -13,13 +13,14 @@ from domain.monitoring.notification import Notification
 from domain.monitoring.silence import AckRequest, Matchers, SilenceRequest
 from infrastructure.redis.embedded import EmbeddedValkey
 from integration.monitoring_kit import Monitor, Site, reads_at
+from support import examples
 from unit.monitoring.plays import LONGEST_S, Act, Play, Span, perform, plays, tail
 from unit.monitoring.test_alert_invariants import check_stream
 from unit.monitoring.waveforms import START, sample
 
 played = settings(
     deadline=None,
-    max_examples=8,
+    max_examples=examples(8),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 

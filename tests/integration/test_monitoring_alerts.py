@@ -18,7 +18,7 @@ from domain.monitoring.rule import AlertRule
 from domain.monitoring.worker import WorkerPatch
 from infrastructure.redis.embedded import EmbeddedValkey
 from integration.monitoring_kit import CPU_RULE, Monitor, Site, before_commits
-from support import wait_until
+from support import examples, wait_until
 from unit.monitoring.waveforms import START, Seen, cpu_rules, drive, sample, waveforms
 
 
@@ -313,7 +313,7 @@ async def test_alerts_are_listed_open_ones_first_in_pages(site: Site) -> None:
 @given(cpu_rules, waveforms(), st.lists(st.integers(0, 3), max_size=60))
 @settings(
     deadline=None,
-    max_examples=15,
+    max_examples=examples(15),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 def test_any_interleaving_tells_what_one_alone_would(

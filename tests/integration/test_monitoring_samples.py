@@ -15,6 +15,7 @@ from infrastructure.monitoring.samples import RedisSamples
 from infrastructure.monitoring.scripts import MonitoringRetention, MonitoringScripts
 from infrastructure.monitoring.workers import RedisWorkers
 from infrastructure.redis.connection import RedisStore
+from support import examples
 from unit.monitoring.waveforms import START, sample
 
 
@@ -211,7 +212,7 @@ reasons = st.text(min_size=1, max_size=20).filter(str.strip)
 
 
 @given(metrics, st.integers(0, 10**6), reasons, st.sampled_from(CheckStatus) | st.none(), st.sampled_from(WorkerStatus))
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(50), suppress_health_check=[HealthCheck.too_slow])
 def test_packing_loses_nothing(
     values: Metrics, delay_ms: int, reason: str, check: CheckStatus | None, status: WorkerStatus
 ) -> None:

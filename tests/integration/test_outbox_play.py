@@ -13,6 +13,7 @@ from domain.monitoring.notification import Notification
 from domain.monitoring.routing import Grouping
 from infrastructure.redis.connection import RedisStore
 from integration.outbox_kit import Post
+from support import examples
 from unit.monitoring.messages import AT, notification
 
 INSTANCES, WORKERS = 3, 3
@@ -132,7 +133,7 @@ def post_grouping(post: Post) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("by", GROUPINGS, ids="-".join)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=st.lists(MOVES, max_size=40), size=st.integers(1, 3))
 def test_whatever_happens_each_arrives_in_order_and_by_its_key_once(
     redis_url: str, namespace: str, by: tuple[str, ...], moves: list[tuple[str, int]], size: int

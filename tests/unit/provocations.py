@@ -40,12 +40,13 @@ def tests_of(file: Path, root: Path) -> Iterator[Test]:
     """Yield the tests of one file."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     shared = {name: node for node in tree.body for name in _defined(node)}
+    said = {name: _said(node) for name, node in shared.items()}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test"):
-            used = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} & shared.keys()
-            parts = [node, *(shared[name] for name in sorted(used))]
-            names = frozenset(name for part in parts for name in _names(part))
-            texts = tuple(text for part in parts for text in _texts(part))
+            own = _said(node)
+            parts = [own, *(said[name] for name in sorted(own.variables & shared.keys()))]
+            names = frozenset[str]().union(*(part.names for part in parts))
+            texts = tuple(text for part in parts for text in part.texts)
             yield Test(f"{file.relative_to(root)}::{node.name}", names, texts)
 
 
@@ -57,22 +58,28 @@ def _defined(node: ast.stmt) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-def _names(part: ast.AST) -> Iterator[str]:
-    made = {id(node.func) for node in ast.walk(part) if isinstance(node, ast.Call)}
-    for node in ast.walk(part):
-        if id(node) in made:
-            continue
+@dataclass(frozen=True)
+class Said:
+    """What stands in a part of a module: its variables, what it names without making it, and its texts."""
+
+    variables: set[str]
+    names: set[str]
+    texts: list[str]
+
+
+def _said(part: ast.AST) -> Said:
+    nodes = list(ast.walk(part))
+    made = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    found = Said(set(), set(), [])
+    for node in nodes:
         if isinstance(node, ast.Name):
-            yield node.id
-        elif isinstance(node, ast.Attribute):
-            yield node.attr
-
-
-def _texts(part: ast.AST) -> Iterator[str]:
-    for node in ast.walk(part):
+            found.variables.add(node.id)
+        if isinstance(node, ast.Name | ast.Attribute) and id(node) not in made:
+            found.names.add(node.id if isinstance(node, ast.Name) else node.attr)
         if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
             text = node.value if isinstance(node.value, str) else node.value.decode(errors="replace")
-            yield " ".join(text.replace("\\", "").split())
+            found.texts.append(" ".join(text.replace("\\", "").split()))
+    return found
 
 
 class Provocations:

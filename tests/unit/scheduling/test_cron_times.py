@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from application.scheduling.triggers import CronTimes
+from support import examples
 from unit.scheduling.minute_scan import BOUNDS, MinuteScan, ms, utc
 
 BERLIN, NEW_YORK, LORD_HOWE = "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"
@@ -142,7 +143,7 @@ moments = st.one_of(
 @given(lines, st.sampled_from(ZONES), moments)
 @example("*/30 1-2 * * 0", BERLIN, CHANGES[BERLIN][1] - timedelta(hours=2))
 @example("15,45 1,2 * * *", LORD_HOWE, CHANGES[LORD_HOWE][1] - timedelta(hours=2))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 def test_every_line_fires_as_a_scan_of_all_minutes_says(line: str, zone: str, start: datetime) -> None:
     end = start + timedelta(hours=26)
     assert fires(line, zone, start, end) == MinuteScan(line, zone).fires(start, end)

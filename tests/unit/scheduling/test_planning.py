@@ -13,6 +13,7 @@ from application.scheduling.planning import COUNT_LIMIT, Plan, PlannedRun, first
 from application.scheduling.triggers import CronTimes, IntervalTrigger, Trigger
 from domain.runs.run import RunReason
 from domain.scheduling.policy import SchedulePolicy
+from support import examples
 
 NOW = milliseconds(datetime(2026, 3, 28, 12, tzinfo=UTC))  # the day before the clocks change in Berlin
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -175,7 +176,7 @@ def check(done: Plan, policy: SchedulePolicy, due: int, now: int, due_now: list[
 
 
 @given(triggers, st.builds(policy_of, catch_ups, jitters, bounds, bounds), steps)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 def test_every_fire_is_accounted_for_exactly_once_and_none_too_early(
     trigger: Trigger, policy: SchedulePolicy, moves: list[int]
 ) -> None:

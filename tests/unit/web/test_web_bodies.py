@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from infrastructure.web.bodies import MAX_DEPTH, check_json
 from infrastructure.web.errors import MalformedJson
+from support import examples
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -15,7 +16,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(VALUES)
 @example("\U0001f600 and \x00")
 def test_all_json_is_taken_written_in_either_way(value: object) -> None:
@@ -23,7 +24,7 @@ def test_all_json_is_taken_written_in_either_way(value: object) -> None:
     check_json(json.dumps(value, ensure_ascii=False).encode())
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(st.binary())
 @example(b"\xff\xfe1\x00")
 @example(b"\xef\xbb\xbf{}")

@@ -42,9 +42,9 @@ class RecordingBus(BackgroundTasksBus):
         super().__init__(scheduler)
         self.scheduled: list[Descriptor] = []
 
-    async def schedule_task(self, descriptor: Descriptor) -> Scheduled:
+    async def schedule_task(self, descriptor: Descriptor, *, fires_at_once: bool = False) -> Scheduled:
         """Schedule, and remember what was accepted."""
-        answer = await super().schedule_task(descriptor)
+        answer = await super().schedule_task(descriptor, fires_at_once=fires_at_once)
         self.scheduled.append(descriptor)
         return answer
 

@@ -158,18 +158,20 @@ async def test_what_is_not_monitored_says_how_to_start_it(monitor: Monitor) -> N
 
 async def test_a_worker_that_is_being_looked_at_is_busy(monitor: Monitor, site: Site) -> None:
     await monitor.monitoring.start("w1", MonitoringRequest(interval_s=3000))
-    with pytest.raises(ScheduleBusy) as caught:  # the first look waits for somebody who executes
+    await monitor.monitoring.run_now("w1")
+    with pytest.raises(ScheduleBusy) as caught:  # the look waits for somebody who executes
         await monitor.monitoring.run_now("w1")
     assert caught.value.status == 409
     runner = await site.start()
-    await wait_until(lambda: site.provider.asked, "the first look")
+    await wait_until(lambda: site.provider.asked, "the look")
 
     async def idle() -> bool:
         return not (await runner.monitoring.get("w1")).running
 
     await wait_until(idle, "it to end")
+    before = len(site.provider.asked)
     assert (await runner.monitoring.run_now("w1")).startswith("worker-metrics-w1")
-    await wait_until(lambda: len(site.provider.asked) == 2, "the second look")
+    await wait_until(lambda: len(site.provider.asked) > before, "another look")
 
 
 async def test_stopping_tells_what_runs_and_can_cancel_it(site: Site) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from application.monitoring.alerting import AlertEngine
 from application.monitoring.fleet import Fleet
@@ -14,11 +14,12 @@ from application.monitoring.views import BulkStart, Monitoring, MonitoringPage, 
 from application.monitoring.wishes import JOB, MonitoringWishes
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
 from application.scheduling.store import ScheduleStore, Stored, Unreadable
+from application.scheduling.triggers import compile_trigger
 from application.scheduling.views import schedule as schedule_view
 from domain.errors import RoundsmanError, StoreUnavailable
 from domain.monitoring.errors import NotMonitored, WorkerNotFound
 from domain.monitoring.worker import Worker
-from domain.scheduling.errors import NotResumable, ScheduleBusy, ScheduleNotFound
+from domain.scheduling.errors import NotResumable, ScheduleNotFound
 from domain.scheduling.schedule import PutResult, Stopped
 
 log = logging.getLogger(__name__)
@@ -26,9 +27,10 @@ log = logging.getLogger(__name__)
 PREFIX = job_id("")
 TOGETHER = 500
 """Workers whose facts are read in one round trip."""
-AT_ONCE = 32
-"""Workers that are started at the same moment: most of what they ask of the store is gathered, some needs a connection
-each, and others want some too."""
+AT_ONCE = 250
+"""Workers that are started at the same moment: what they ask of the store is gathered, and others come in between."""
+PAUSED_AT_ONCE = 32
+"""To pause or resume needs a connection each, and others want some too."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,10 @@ class WorkerMonitoringScheduler:
         result = await self._start(worker, request or MonitoringRequest(), before)
         if result is PutResult.UNCHANGED:
             await self._schedules.confirm()
-        return Started(result is PutResult.CREATED, await self.get(worker_id))
+        (found,) = await self._views([worker_id], foretell=True, in_rhythm=True)
+        if found is None:
+            raise NotMonitored(worker_id=worker_id)
+        return Started(result is PutResult.CREATED, found)
 
     async def start_many(
         self, worker_ids: Sequence[str], request: MonitoringRequest | None = None
@@ -173,7 +178,7 @@ class WorkerMonitoringScheduler:
         for worker in list(workers.values())[:1]:
             self._wishes.descriptor(worker, wanted, None)  # what is no rhythm for one is none for all
         await self._fleet.expect([one for one in workers if stored[one] is None], await self._workers.now())
-        gate = asyncio.Semaphore(AT_ONCE)
+        gate = asyncio.Semaphore(AT_ONCE if wanted.paused is None else PAUSED_AT_ONCE)
 
         async def start(worker_id: str) -> PutResult | RoundsmanError:
             async with gate:
@@ -190,26 +195,32 @@ class WorkerMonitoringScheduler:
         for error in results:
             if isinstance(error, StoreUnavailable) and not any(isinstance(one, PutResult) for one in results):
                 raise error
-        views = await self.of(ids)
+        views = await self._views(ids, foretell=False, in_rhythm=True)
         return [BulkStart.of(*one) for one in zip(ids, results, views, strict=True)]
 
     async def _start(self, worker: Worker, request: MonitoringRequest, before: Stored | Unreadable | None) -> PutResult:
-        """Schedule one worker, if it is not as asked already, and look at a new one at once."""
+        """Schedule one worker, if it is not as asked already; a new one is looked at once at once."""
         known = before if isinstance(before, Stored) else None
         wanted = self._wishes.descriptor(worker, request, known.definition if known else None)
         result = PutResult.UNCHANGED
         if known is None or known.definition != wanted:
-            result = (await self._bus.schedule_task(wanted)).result
+            result = (await self._bus.schedule_task(wanted, fires_at_once=not request.paused)).result
         if request.paused is not None and (known is None or request.paused is not bool(known.state.paused)):
             await self._pause_or_resume(worker.id, request.paused)
-        if result is PutResult.CREATED and not request.paused:
-            await self._first_look(worker.id)
         return result
 
-    async def _views(self, worker_ids: Sequence[str], *, foretell: bool) -> Sequence[Monitoring | None]:
-        """Return how workers are monitored, in a few round trips for all of them."""
+    async def _views(
+        self, worker_ids: Sequence[str], *, foretell: bool, in_rhythm: bool = False
+    ) -> Sequence[Monitoring | None]:
+        """Return how workers are monitored, in a few round trips for all of them.
+
+        ``in_rhythm`` tells when they are looked at next after what is due now, as a first look is.
+        """
         all_found = await self._schedules.find_all([job_id(worker_id) for worker_id in worker_ids])
         stored = {one: found for one, found in zip(worker_ids, all_found, strict=True) if found is not None}
+        if in_rhythm:
+            now = await self._schedules.now()
+            stored = {one: _after_what_is_due(found, now) for one, found in stored.items()}
         if not stored:
             return [None] * len(worker_ids)
         ids = [job_id(worker_id) for worker_id in stored]
@@ -235,15 +246,16 @@ class WorkerMonitoringScheduler:
             return
         await self._samples.expect(worker_id, await self._workers.now())
 
-    async def _first_look(self, worker_id: str) -> None:
-        """Look once beside the rhythm, so that the first sample need not wait for it."""
-        try:
-            await self._scheduler.run_now(job_id(worker_id))
-        except (ScheduleBusy, ScheduleNotFound) as error:
-            log.info("no first look at worker %s beside its rhythm: %s", worker_id, error)
-
     async def _worker(self, worker_id: str) -> Worker:
         worker = await self._workers.get(worker_id)
         if worker is None:
             raise WorkerNotFound(worker_id=worker_id)
         return worker
+
+
+def _after_what_is_due(found: Stored | Unreadable, now: int) -> Stored | Unreadable:
+    """Return a schedule as it is when what is due now was taken."""
+    if isinstance(found, Unreadable) or found.state.due > now:
+        return found
+    due = compile_trigger(found.definition, found.state.anchor).next_after(now)
+    return found if due is None else replace(found, state=found.state.model_copy(update={"due": due}))

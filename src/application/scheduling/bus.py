@@ -23,12 +23,13 @@ class BackgroundTasksBus:
         self._scheduler = scheduler
         self._alone = alone or scheduler.schedule
 
-    async def schedule_task(self, descriptor: Descriptor) -> Scheduled:
+    async def schedule_task(self, descriptor: Descriptor, *, fires_at_once: bool = False) -> Scheduled:
         """Return when the descriptor is in the store; raise what is wrong with it, or ``StoreUnavailable``.
 
-        It need not be started: the store keeps what is due until somebody executes it.
+        It need not be started: the store keeps what is due until somebody executes it. A schedule that is new and
+        ``fires_at_once`` fires a first time now, whatever its rhythm.
         """
-        return await self._scheduler.schedule(descriptor)
+        return await self._scheduler.schedule(descriptor, fires_at_once=fires_at_once)
 
     def schedule_task_sync(self, descriptor: Descriptor, timeout_s: float = 30.0) -> Scheduled:
         """Do the same from a thread; raises ``LoopIsRunning`` on an event loop, which it would block.

@@ -85,17 +85,19 @@ class BackgroundTaskScheduler:
         if self._engine is not None:
             await self._engine.stop()
 
-    async def schedule(self, descriptor: RecurrentTaskDescriptor | ScheduledTaskDescriptor) -> Scheduled:
+    async def schedule(
+        self, descriptor: RecurrentTaskDescriptor | ScheduledTaskDescriptor, *, fires_at_once: bool = False
+    ) -> Scheduled:
         """Put a descriptor into the store, or raise what is wrong with it.
 
         An identical descriptor changes nothing; a changed one replaces what was there: the rhythm begins anew only when
-        the trigger changed, and a pause stays.
+        the trigger changed, and a pause stays. With ``fires_at_once`` a new schedule fires now, and then in its rhythm.
         """
         if isinstance(descriptor, ScheduledTaskDescriptor):
             result, info = await self._one_shots.schedule(descriptor)
             return Scheduled(result, info)
         with self._trace.scheduling("schedule", descriptor.name, descriptor.id):
-            return await self._put(lambda _: descriptor)
+            return await self._put(lambda _: descriptor, fires_at_once=fires_at_once)
 
     async def modify(self, schedule_id: str, changes: dict[str, Any]) -> Scheduled:
         """Change some fields of a schedule's descriptor; ``policy`` is merged field by field.
@@ -212,7 +214,11 @@ class BackgroundTaskScheduler:
         return await self._runs.runs_of(task_id)
 
     async def _put(
-        self, wish: Callable[[Stored | None], RecurrentTaskDescriptor], expected: Stored | None = None
+        self,
+        wish: Callable[[Stored | None], RecurrentTaskDescriptor],
+        expected: Stored | None = None,
+        *,
+        fires_at_once: bool = False,
     ) -> Scheduled:
         """Compare and set until nobody was faster; ``wish`` makes a descriptor of what stands.
 
@@ -226,7 +232,8 @@ class BackgroundTaskScheduler:
                 return await self._scheduled(PutResult.UNCHANGED, before)
             # Asked after ``before`` was read: a fire between the two would be due once more.
             now = await self._schedules.now()
-            after = states.put(wanted, before, now).model_copy(update={"traceparent": self._trace.traceparent()})
+            after = states.put(wanted, before, now, fires_at_once=fires_at_once)
+            after = after.model_copy(update={"traceparent": self._trace.traceparent()})
             topic = "schedule.changed" if before else "schedule.created"
             event: dict[str, object] = {"name": wanted.name, "generation": after.generation, "by": self._actor()}
             changed = await self._change(wanted.id, before, after, now, topic, event, wanted)

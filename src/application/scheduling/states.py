@@ -14,8 +14,10 @@ from domain.scheduling.errors import InvalidTrigger, NotResumable, WaitsForInsta
 from domain.scheduling.schedule import Parked, Pause, ScheduleState
 
 
-def put(wanted: RecurrentTaskDescriptor, before: Stored | None, now: int) -> ScheduleState:
-    """Return the state of a new or changed schedule.
+def put(
+    wanted: RecurrentTaskDescriptor, before: Stored | None, now: int, *, fires_at_once: bool = False
+) -> ScheduleState:
+    """Return the state of a new or changed schedule; ``fires_at_once``: a new one fires now, beside its rhythm.
 
     A changed one keeps its incarnation and its pause, and its rhythm too while the trigger stays. One that was parked
     goes on with its next fire to come. Raises ``InvalidTrigger``.
@@ -26,7 +28,8 @@ def put(wanted: RecurrentTaskDescriptor, before: Stored | None, now: int) -> Sch
     if before is None:
         incarnation = f"{now:x}{secrets.token_hex(2)}"
         due = _due(wanted, anchor, now)
-        return ScheduleState(generation=1, incarnation=incarnation, lane=lane, anchor=anchor, due=due)
+        first = now if fires_at_once else due
+        return ScheduleState(generation=1, incarnation=incarnation, lane=lane, anchor=anchor, due=first)
     if before.definition.rhythm == wanted.rhythm:
         anchor = before.state.anchor
         due = before.state.due if _stands(before.state, wanted) else _due(wanted, anchor, now)

@@ -45,7 +45,8 @@ class RedisAlertBook(AlertBook):
 
     async def backlog(self, worker_ids: Sequence[str]) -> list[Backlog | Exception]:
         """Return what is to be evaluated of some workers, as it was at one moment."""
-        policy, now, down, *found = await self._scripts.run("backlog", [SAMPLES_EACH, SAMPLES_TOGETHER, *worker_ids])
+        args: list[str | int] = [SAMPLES_EACH, SAMPLES_TOGETHER, *worker_ids]
+        policy, now, down, *found = await self._scripts.run("backlog", args, hurries=True)
         moment, regions = as_moment(int(now)), frozenset(down)
         return [
             as_backlog(worker_id, one, SAMPLES_EACH, moment, policy, regions)
@@ -58,11 +59,14 @@ class RedisAlertBook(AlertBook):
 
     async def commit_all(self, steps: Sequence[AlertStep]) -> list[Committed]:
         """Store steps, each for itself."""
-        return await self._commit(steps, None) if steps else []
+        return await self._commit(steps, hurries=True) if steps else []
 
-    async def _commit(self, steps: Sequence[AlertStep], note: Note | None) -> list[Committed]:
+    async def _commit(
+        self, steps: Sequence[AlertStep], note: Note | None = None, *, hurries: bool = False
+    ) -> list[Committed]:
         words = [word for step in steps for word in words_of(step, self._routing)]
-        return cast(list[Committed], await self._scripts.run("commit_alerts", [len(steps), *words], note))
+        args = [len(steps), *words]
+        return cast(list[Committed], await self._scripts.run("commit_alerts", args, note, hurries=hurries))
 
     async def due(self, now: datetime, limit: int) -> list[str]:
         """Return who is due."""

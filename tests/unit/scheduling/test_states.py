@@ -7,8 +7,9 @@ import pytest
 
 from application.scheduling import states, views
 from application.scheduling.moments import at, milliseconds
-from application.scheduling.planning import look_at
+from application.scheduling.planning import look_at, plan
 from application.scheduling.store import OpenRuns, Statistics, Stored
+from application.scheduling.triggers import compile_trigger
 from domain.scheduling.descriptor import RecurrentTaskDescriptor
 from domain.scheduling.errors import InvalidTrigger, NotResumable
 from domain.scheduling.policy import SchedulePolicy
@@ -239,6 +240,15 @@ def test_a_state_comes_back_from_json_as_it_was(rest: Any) -> None:
     state = rest(stored(every_30_s())).state
     assert ScheduleState.model_validate_json(state.dump()) == state
     assert "null" not in state.dump()
+
+
+def test_a_new_schedule_may_fire_at_once_beside_its_rhythm_and_a_changed_one_does_not() -> None:
+    wanted = every_30_s()
+    made = states.put(wanted, None, NOW, fires_at_once=True)
+    assert (made.due, made.anchor) == (NOW, NOW)
+    planned = plan("s", compile_trigger(wanted, made.anchor), wanted.policy, made.due, NOW, 1000)
+    assert ([run.due for run in planned.runs], planned.next_due) == ([NOW], NOW + 30 * S)
+    assert states.put(wanted, stored(wanted), NOW + 1, fires_at_once=True).due == NOW + 30 * S
 
 
 @pytest.mark.parametrize(

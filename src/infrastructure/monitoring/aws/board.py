@@ -26,9 +26,13 @@ AGENTS_KEPT_S = 3_600
 
 @dataclass(frozen=True)
 class Answer:
-    """What the board has; ``may_fetch``: this process has the lease, and is to look."""
+    """What the board has; ``may_fetch``: this process has the lease, and is to look.
+
+    For ``expected_s`` seconds nobody asked for an instance that was never asked for before.
+    """
 
     may_fetch: bool
+    expected_s: float
     seen: dict[str, Seen]
 
 
@@ -62,9 +66,9 @@ class RegionBoard:
     async def ask(self, ids: Sequence[str], *, new: Sequence[str], may_fetch: bool) -> Answer:
         """Return what is fresh, and put the rest on the list. ``new`` are those among ``ids`` not asked for before."""
         head: list[str | int] = [self._group, self._owner, self._lease_ms, round(FRESH_S * 1000), int(may_fetch)]
-        got_lease, *found = await self._scripts.run("aws_ask", [*head, len(new), *new, *ids])
+        got_lease, expected_ms, *found = await self._scripts.run("aws_ask", [*head, len(new), *new, *ids])
         seen = {name: Seen.model_validate_json(text) for name, text in zip(found[::2], found[1::2], strict=True)}
-        return Answer(bool(got_lease), seen)
+        return Answer(bool(got_lease), expected_ms / 1000, seen)
 
     async def begin(self) -> Round | None:
         """Take all that is wanted, now or soon; None when the lease is not this process's any more."""

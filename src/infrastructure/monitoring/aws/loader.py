@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 
 GATHER_S = 0.5
 """From the first question to the look: who asks meanwhile is looked at too."""
+GATHER_MOST_S = 2.5
+"""For so long a look waits for more that were never asked for, as while a fleet is started. It is less than a lease."""
+QUIET_S = 0.45
+"""When none of them came for so long, all are there: questions reach the board every ``POLL_S``."""
 POLL_S = 0.2
 LOOK_S = 14.0
 """For each part of a look, however many parts there are."""
@@ -49,6 +53,8 @@ class RegionLoader:
         self._round: asyncio.Task[None] | None = None
         self._trouble: AwsTrouble | None = None
         self._sulks_until = 0.0
+        self._strangers_at = 0.0
+        """When somebody, in whatever process, asked for an instance that was never asked for before."""
 
     async def load(self, instance_id: str) -> Seen:
         """Return what was seen of an instance within the last seconds, looking if nobody did.
@@ -119,6 +125,7 @@ class RegionLoader:
         self._new.clear()
         may_fetch = self._round is None and not self._sulks
         answer = await self._board.ask(sorted(self._waiting), new=new, may_fetch=may_fetch)
+        self._strangers_at = time.monotonic() - answer.expected_s
         for name, seen in answer.seen.items():
             for future in self._waiting.pop(name, ()):
                 if not future.done():
@@ -126,8 +133,15 @@ class RegionLoader:
         if answer.may_fetch:
             self._round = asyncio.get_running_loop().create_task(self._look_once())
 
-    async def _look_once(self) -> None:
+    async def _gather(self) -> None:
+        """Wait for who asks in the same moment; longer while instances come that nobody could expect."""
+        until = time.monotonic() + GATHER_MOST_S
         await asyncio.sleep(GATHER_S)
+        while (left_s := min(until, self._strangers_at + QUIET_S) - time.monotonic()) > 0:  # noqa: ASYNC110 - questions set it
+            await asyncio.sleep(left_s)
+
+    async def _look_once(self) -> None:
+        await self._gather()
         begun = await self._board.begin()
         if begun is None:
             return

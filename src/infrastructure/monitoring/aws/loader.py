@@ -37,7 +37,8 @@ PATIENCE_S = 18.0
 """Less than the run has (``PROVIDER_TIMEOUT_S``), so that it is told why."""
 SULK_S = 30.0
 """How long a process whose credentials do not do leaves looking to the others."""
-SULK_PATIENCE_S = 3.0
+SULK_PATIENCE_S = 6.0
+"""For so long its runs wait for what others see: these may be gathering, and looking."""
 
 
 class RegionLoader:

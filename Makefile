@@ -1,5 +1,5 @@
 # make run     start the program on http://127.0.0.1:8000 (make run PORT=8123)
-# make test    run the whole test suite (make test ARGS="tests/unit -k redis", JOBS=4); THOROUGH=1 tries 25 times as many examples
+# make test    run the whole test suite (make test ARGS="tests/unit -k redis", JOBS=2); THOROUGH=1 tries 25 times as many examples
 # make setup   only the environment of both, in .venv (make setup PYTHON=/path/to/python3)
 # make chaos   break a fleet of real processes at random and check every fire (make chaos SEED=7 MINUTES=5)
 # make proof   measure recovery and a steady load with real processes; some minutes, on a machine with nothing else to do
@@ -15,8 +15,8 @@
 
 VENV := .venv
 READY := $(VENV)/.set-up-done
-# One more than the processors of a small machine: many tests wait for programs, or for a lease to be over.
-JOBS ?= 3
+# Twice the processors of a small machine: many tests wait for programs, or for a lease to be over.
+JOBS ?= 4
 ARGS ?=
 # More examples of each property, and chaos under more seeds: hours.
 THOROUGH ?=

@@ -12,15 +12,17 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-SLOW = {"distributed", "examples"}
+SLOW = {"distributed", "examples", "docs"}
 """Folders whose tests start programs."""
+LONG = {"alert_plays", "aws_moto", "benchmarks", "cli_program", "model_store", "random_control", "typed_job_modules"}
+"""Modules elsewhere with a test of ten seconds and more."""
 FRONT = 0.6
 """Of a part: what lies behind it is quick."""
 
 
 def is_slow(module: Path) -> bool:
-    """Tell whether a module, by its path, lies in one of the slow folders."""
-    return module.parent.name in SLOW
+    """Tell whether a module, by its path, lies in one of the slow folders, or has a long test."""
+    return module.parent.name in SLOW or module.stem.removeprefix("test_") in LONG
 
 
 def deal(tests: Sequence[T], module_of: Callable[[T], Any], slow: Callable[[Any], bool], parts: int) -> list[T]:

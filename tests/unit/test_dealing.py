@@ -1,8 +1,10 @@
 """Tests are dealt out whole, once each, with the long ones in the front of each part."""
 
+from pathlib import Path
+
 import pytest
 
-from dealing import deal
+from dealing import LONG, SLOW, deal, is_slow
 
 
 def name(test: str) -> str:
@@ -39,3 +41,11 @@ def test_modules_of_long_tests_stay_whole() -> None:
 def test_the_order_within_a_part_is_that_which_was_given() -> None:
     tests = cards("dbca")
     assert deal(tests, name, str.isupper, 3) == tests
+
+
+def test_what_is_said_to_be_slow_is_there() -> None:
+    modules = [*Path(__file__).parents[1].rglob("test_*.py")]
+    slow = [module for module in modules if is_slow(module)]
+    assert {module.parent.name for module in slow} >= SLOW
+    assert {module.stem.removeprefix("test_") for module in slow} >= LONG
+    assert len(slow) < len(modules) / 4, "whoever is slow stands in the way of the others"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import jobs, monitoring
+from benchmarks import job_estimates, jobs, monitoring
 from benchmarks.contestants.jobs.interface import Board
 from benchmarks.measuring import Start, expected, percentile, punctuality
 from benchmarks.monitoring_day import filled_day
@@ -126,3 +126,14 @@ def test_options_of_monitoring_name_what_there_is(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         monitoring.parse(["--regions", "0"])
     assert "invalid choice: 0" in capsys.readouterr().err
+
+
+async def test_estimates_are_compared_with_when_jobs_ended(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        found = await job_estimates.played(server, tmp_path, seconds=1.0)
+    assert found["jobs"] > 0
+    assert found["asked"] >= found["unknown"] + len(found["rows"])
+    row = {"job_id": "a", "task": "Slow", "status": "queued", "at": 0.0, "estimate": 3.0, "error_s": 1.0, "left_s": 4.0}
+    line = "| that are queued | 1 | 4.00 s | 1.00 s | 1.00 s | 25% | 25% |"
+    machine = {"date": "", "cores": 1, "cpu": "", "system": "", "python": "", "load_before": []}
+    assert line in job_estimates.markdown({**found, "rows": [row], "machine": machine, "valkey": ""})

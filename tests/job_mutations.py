@@ -64,4 +64,77 @@ MUTATIONS = (
         "run.started = ''",
     ),
     ("what succeeded is run again", f"{JOBS_LUA}/rerun.lua", "ALLOWED[run.status .. '>queued'] and noted", "noted"),
+    (
+        "a job of a pattern has another one's order",
+        f"{JOBS_LUA}/enqueue.lua",
+        "pattern.run.order, id)",
+        "NOW_TEXT, id)",
+    ),
+    (
+        "what waits for a history that is off is kept",
+        f"{LUA}/lifecycle.lua",
+        "  local lost = surplus('export', EXPORTED_AT_MOST)",
+        "  local lost = EXPORTED_AT_MOST > 0 and surplus('export', EXPORTED_AT_MOST) or {}",
+    ),
+)
+
+HISTORY = "src/infrastructure/jobs/history"
+HISTORY_SUITES = ("tests/integration/test_history_database.py", "tests/integration/test_history_keeper.py")
+OF_HISTORY = (
+    (
+        "what waits for the history is forgotten",
+        f"{LUA}/lifecycle.lua",
+        "HELD_BY = { 'done', 'dead', 'export' }",
+        "HELD_BY = { 'done', 'dead' }",
+    ),
+    (
+        "what is dropped from the buffer is not counted",
+        f"{LUA}/lifecycle.lua",
+        "if #lost > 0 then redis",
+        "if false then redis",
+    ),
+    ("what was run again leaves the buffer", f"{JOBS_LUA}/exported.lua", "int(tonumber(ended)) == ARGV[i + 1]", "true"),
+    (
+        "what is run again stays in the buffer",
+        f"{JOBS_LUA}/rerun.lua",
+        "'done', 'dead', 'export' }) do redis",
+        "'done', 'dead' }) do redis",
+    ),
+    (
+        "an older ending replaces a newer one",
+        f"{HISTORY}/writing.py",
+        '["ended_ms"] < row["ended_ms"]\n            ]',
+        '["ended_ms"] != row["ended_ms"]\n            ]',
+    ),
+    (
+        "what is replaced stays counted",
+        f"{HISTORY}/writing.py",
+        "((new, 1), (replaced, -1))",
+        "((new, 1), (replaced, 0))",
+    ),
+    ("a sum is written anew and not added to", f"{HISTORY}/writing.py", ".merge(tally_of(row))", ""),
+    (
+        "jobs leave the store before the history has them",
+        f"{HISTORY}/keeper.py",
+        "refused = await writer.write(rows)",
+        "refused = await writer.write(rows[:0])",
+    ),
+    (
+        "a page of the history begins with the last one's end",
+        f"{HISTORY}/searching.py",
+        "sa.tuple_(jobs.c.ended_ms, jobs.c.id) < ",
+        "sa.tuple_(jobs.c.ended_ms, jobs.c.id) <= ",
+    ),
+    (
+        "one row that cannot be stored keeps out others",
+        f"{HISTORY}/writing.py",
+        "            if not is_row_fault(error):\n",
+        "            if True:\n",
+    ),
+    (
+        "two instances export at a time",
+        f"{HISTORY}/exports.py",
+        "!= self._instance:\n                return False",
+        "!= self._instance:\n                return True",
+    ),
 )

@@ -236,6 +236,7 @@ MUTATIONS = (
     *(Mutation(*one, alert_mutations.SUITES) for one in alert_mutations.MUTATIONS),
     *(Mutation(*one, alert_api_mutations.SUITES) for one in alert_api_mutations.MUTATIONS),
     *(Mutation(*one, job_mutations.SUITES) for one in job_mutations.MUTATIONS),
+    *(Mutation(*one, job_mutations.HISTORY_SUITES) for one in job_mutations.OF_HISTORY),
     *(Mutation(*one, delivery_mutations.SUITES) for one in delivery_mutations.MUTATIONS),
 )
 

@@ -196,6 +196,20 @@ async def test_what_the_history_has_not_yet_is_kept_up_to_a_bound_and_what_is_dr
     assert await one.status(ids[-1]) == "succeeded"
 
 
+async def test_what_waits_for_a_history_that_was_turned_off_is_let_go_and_counted(cluster: Cluster) -> None:
+    before = JobHands(cluster.redis, kept=Retention(finished_jobs_kept=1, exported_at_most=100))
+    after = JobHands(cluster.redis, kept=Retention(finished_jobs_kept=1))
+    ids = await before.put(5)
+    claims = await before.claim(5)
+    for claim in claims[:4]:
+        await before.settle(claim, DONE)
+    assert await before.store.command.zcard(before.store.key("export")) == 4
+    await after.settle(claims[4], DONE)
+    assert await before.store.command.exists(before.store.key("export")) == 0
+    assert [await after.status(job_id) for job_id in ids] == [""] * 4 + ["succeeded"]
+    assert await before.store.command.hget(before.store.key("meta"), "export_dropped") == "4"
+
+
 async def test_jobs_are_listed_newest_first_page_by_page(one: JobHands) -> None:
     ids = await one.put(5)
     (claim,) = await one.claim(1)

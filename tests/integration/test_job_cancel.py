@@ -114,3 +114,14 @@ async def test_many_that_execute_are_cancelled_by_many_at_once(other: Instance) 
     assert sum(isinstance(answer, JobIsOver) for answer in answers) == 10
     await wait_until(lambda: all(job_id in HEARD for job_id in ids), "all bodies to hear of it")
     assert {(await other.jobs.get(job_id)).status for job_id in ids} == {"cancelled"}
+
+
+@pytest.mark.parametrize("task", ["Asynchronous", "Synchronous"])
+async def test_it_reaches_the_body_also_when_the_hint_is_lost(cluster: Cluster, other: Instance, task: str) -> None:
+    (worker, _) = cluster.instances
+    job_id = await begun(other, task)
+    await worker.engine._wake.stop()  # whatever is said from now on, it does not hear
+    await other.jobs.cancel(job_id)
+    await wait_until(lambda: job_id in HEARD, "the body to hear of it with the renewal of its claim")
+    await wait_until(lambda: not worker.engine.condition().executing, "the slot to be free")
+    assert (HEARD[job_id] != "never", (await other.jobs.get(job_id)).status) == (True, "cancelled")

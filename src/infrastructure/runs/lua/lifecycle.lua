@@ -64,8 +64,7 @@ end
 local function trim_retained()
   let_go('done', surplus('done', DONE_KEPT, DONE_TTL_MS))
   let_go('dead', surplus('dead', DEAD_KEPT, DEAD_TTL_MS))
-  if EXPORTED_AT_MOST == 0 then return end
-  local lost = surplus('export', EXPORTED_AT_MOST)
+  local lost = surplus('export', EXPORTED_AT_MOST) -- all, after the history was turned off
   if #lost > 0 then redis.call('HINCRBY', KEY.meta, 'export_dropped', #lost) end
   let_go('export', lost)
 end

@@ -14,6 +14,9 @@ local function emit(topic, data, correlation_id, traceparent)
     stream = PREFIX .. 'ev:' .. string.match(topic, '^[^.]+')
     stream_of[topic] = stream
   end
+  if trimmed[stream] and (correlation_id or '') == '' and (traceparent or '') == '' then
+    return redis.call('XADD', stream, '*', 't', topic, 'd', data, 's', SOURCE)
+  end
   local entry = { 't', topic, 'd', data, 's', SOURCE }
   if correlation_id and correlation_id ~= '' then
     entry[7], entry[8] = 'c', correlation_id

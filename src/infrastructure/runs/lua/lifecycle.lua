@@ -1,11 +1,13 @@
 -- A long result stays in the event alone: twenty of them a schedule would be more history than state.
-local function remember(run, ending)
-  if #ending > LONGEST_ENDING then ending = '' end
-  local key = PREFIX .. 'history:' .. run.job
-  local kept = redis.call('LPUSH', key, '{' .. run.tag .. ',"attempt":' .. run.attempt .. ',"status":' .. quote(run.status) ..
-    ',"started_at":' .. (run.started ~= '' and run.started or 'null') .. ',"ended_at":' .. NOW_TEXT .. ',"instance":' ..
-    (run.owner ~= '' and quote(run.owner) or 'null') .. ending .. '}')
+local function remember(job, how, ending)
+  local key = PREFIX .. 'history:' .. job
+  local kept = redis.call('LPUSH', key, '{' .. how .. ',"ended_at":' .. NOW_TEXT .. (#ending > LONGEST_ENDING and '' or ending) .. '}')
   if kept >= HISTORY_KEPT + HISTORY_SLACK then redis.call('LTRIM', key, 0, HISTORY_KEPT - 1) end
+end
+
+local function how_it_ended(run)
+  return run.tag .. ',"attempt":' .. run.attempt .. ',"status":' .. quote(run.status) .. ',"started_at":' ..
+    (run.started ~= '' and run.started or 'null') .. ',"instance":' .. (run.owner ~= '' and quote(run.owner) or 'null')
 end
 
 local function drop(id)
@@ -100,6 +102,13 @@ local function stop_executing(run)
   return 1
 end
 
+-- One that executes may be marked as parked too, as nobody else knew it. Nearly always none is.
+local any_marked
+local function unmark(id)
+  if any_marked == nil then any_marked = redis.call('EXISTS', KEY.parked) == 1 end
+  if any_marked then gather('HDEL', KEY.parked, id) end
+end
+
 -- End a run: `status` is terminal, `ending` JSON members with a leading comma (error, result, why), `facts` what the
 -- schedule's statistics say of its last run. Returns how many other runs that made ready.
 local function finish(run, status, topic, ending, facts)
@@ -112,7 +121,7 @@ local function finish(run, status, topic, ending, facts)
     gather('ZREM', KEY.later, run.id)
     if noted(run, 'key') then redis.call('ZREM', keyed(noted(run, 'key')), run.id) end
   end
-  gather('HDEL', KEY.parked, run.id) -- one that executes may be marked too, as nobody else knew it
+  unmark(run.id)
   remove_open(run.job, run.id)
   announce(topic, run, ending)
   if run.reason == 'one_shot' then
@@ -126,12 +135,35 @@ local function finish(run, status, topic, ending, facts)
   if run.reason == 'fire' or run.reason == 'catch_up' then
     changes.fired, facts.last_fire = 1, tonumber(string.match(run.id, '%.(%d+)$'))
   end
-  if count(run.id, run.job, changes, facts) then remember(run, ending) end
+  if count(run.id, run.job, changes, facts) then remember(run.job, how_it_ended(run), ending) end
   if noted(run, 'held') then
     redis.call('LREM', PREFIX .. 'backlog:' .. run.job, 1, run.id)
     return ready
   end
   return ready + release_next(run.job)
+end
+
+-- What most attempts are: the first of a fire that begins at its due time and succeeds, of this instance, with nothing noted. It is
+-- read from its text, and nothing is made of it but what is written.
+-- -> token, when it started, job, lane, the place of its tag
+local PLAIN = '^running\n1\n0\n(%d+)\n' .. string.gsub(SOURCE, '%W', '%%%0') .. '\n%d*\n(%d+)\n\n%d+\n([^\n]*)\n([^\n]*)\nfire\n()'
+local BY_US = ',"instance":' .. quote(SOURCE)
+local SUCCEEDED = ',"attempt":1,"instance_id":' .. quote(SOURCE)
+
+-- Let such a run succeed; false when it is another one, or when others may wait behind it.
+local function succeed_plainly(id, token, ending)
+  local text = runs_read[id]
+  if type(text) ~= 'string' or not ALLOWED['running>succeeded'] then return false end
+  local its_token, started, job, lane, tag = string.match(text, PLAIN)
+  if its_token ~= token or first_open[job] ~= id or not no_others[job] or not count_success(id, job) then return false end
+  tag = string.sub(text, tag)
+  gather('ZREM', LEASES[lane], id)
+  unmark(id)
+  set_first(job, false)
+  drop(id)
+  emit('job.succeeded', '{' .. tag .. SUCCEEDED .. ending .. '}')
+  remember(job, tag .. ',"attempt":1,"status":"succeeded","started_at":' .. started .. BY_US, ending)
+  return true
 end
 
 -- End what nobody started in time; some at a time.
@@ -200,7 +232,8 @@ local function park(run, why, more)
   stop_executing(run)
   move(run, 'queued')
   run.owner = ''
-  redis.call('HSET', PREFIX .. 'parked', run.id, why)
+  redis.call('HSET', KEY.parked, run.id, why)
+  any_marked = true
   announce('job.parked', run, ',"why":' .. quote(why) .. more)
 end
 
@@ -229,7 +262,7 @@ local function flush()
       gather('HDEL', KEY.payloads, id)
     end
   end
-  for id, run in pairs(changed) do gather('HSET', KEY.runs, id, text_of(run)) end
+  for id, run in pairs(changed) do gather('HSET', KEY.runs, id, type(run) == 'string' and run or text_of(run)) end
   for job in pairs(first_changed) do
     if first_open[job] then gather('HSET', KEY.open, job, first_open[job]) else gather('HDEL', KEY.open, job) end
   end

@@ -78,9 +78,9 @@ local function in_chunks(list, use)
   for i = 1, #list, CHUNK do use(i, math.min(i + CHUNK - 1, #list)) end
 end
 
--- Read many fields of one hash: field -> value, false for what is not there.
-local function fetch(key, fields)
-  local found = {}
+-- Read many fields of one hash: field -> value, false for what is not there; into `found`, if there is one.
+local function fetch(key, fields, found)
+  found = found or {}
   in_chunks(fields, function(i, j)
     local values = redis.call('HMGET', key, unpack(fields, i, j))
     for n = i, j do found[fields[n]] = values[n - i + 1] end

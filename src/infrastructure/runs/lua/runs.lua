@@ -16,7 +16,8 @@ local function text_of(run)
   return table.concat({ run.status, run.attempt, run.retries, run.token, run.owner, run.order, run.started, more, run.fixed }, '\n')
 end
 
--- Runs are read once a call, changed here, and written when the script ends: id -> run, or false for what is not there.
+-- Runs are read once a call, changed here, and written when the script ends: id -> run, its text as long as nobody asked for
+-- more, or false for what is not there. What is changed may be a text too.
 local runs_read, changed, dropped = {}, {}, {}
 
 local function load_all(ids)
@@ -27,11 +28,12 @@ local function load_all(ids)
       missing[#missing + 1] = id
     end
   end
-  for id, text in pairs(fetch(KEY.runs, missing)) do runs_read[id] = text and parse(id, text) end
+  fetch(KEY.runs, missing, runs_read)
 end
 
 local function load(id)
   if runs_read[id] == nil then load_all({ id }) end
+  if type(runs_read[id]) == 'string' then runs_read[id] = parse(id, runs_read[id]) end
   return runs_read[id] or nil
 end
 
@@ -67,14 +69,16 @@ end
 
 -- Counters belong to one incarnation of a schedule, which the ids of its runs name: incarnations grow with time. A run of
 -- an older one counts nowhere. Returns whether the run belongs to the schedule as it stands.
-local stats_of = {}
+local stats_of, stats_changed = {}, {}
 local function stats_for(job)
   local stats = stats_of[job]
-  if stats == nil then
-    local text = redis.call('HGET', PREFIX .. 'stats', job)
-    stats = text and cjson.decode(text) or redis.call('HEXISTS', PREFIX .. 'states', job) == 1 and {}
-    stats_of[job] = stats
+  if stats == nil then stats = redis.call('HGET', KEY.stats, job) end
+  if type(stats) == 'string' then
+    stats = cjson.decode(stats)
+  elseif not stats then
+    stats = redis.call('HEXISTS', KEY.states, job) == 1 and {}
   end
+  stats_of[job] = stats
   return stats
 end
 
@@ -90,25 +94,48 @@ local function count(run_id, job, changes, facts)
   for name, value in pairs(facts) do
     if name ~= 'last_fire' or value > (stats.last_fire or 0) then stats[name] = value end
   end
-  stats.changed = true
+  stats_changed[job] = true
+  return true
+end
+
+-- As text the counters begin with what a success changes, so that `count_success` can change it there: nearly every run is one.
+local FIRST = { 'incarnation', 'fired', 'succeeded', 'last_fire', 'last_ended', 'last_outcome' }
+local COUNTERS = '^{"incarnation":"([^"]*)","fired":(%d+),"succeeded":(%d+),"last_fire":(%d+),"last_ended":%d+,"last_outcome":"%a+"(.*)$'
+local function stats_text(stats)
+  local texts, rest = {}, {}
+  for _, name in ipairs(FIRST) do
+    if stats[name] == nil then return cjson.encode(stats) end
+    texts[#texts + 1] = quote(name) .. ':' .. quote(stats[name])
+    rest[name] = true
+  end
+  for name, value in pairs(stats) do
+    if not rest[name] then texts[#texts + 1] = quote(name) .. ':' .. quote(value) end
+  end
+  return '{' .. table.concat(texts, ',') .. '}'
+end
+
+-- Count the success of a fire; false when that takes more than to change a text.
+local function count_success(run_id, job)
+  local text = stats_of[job]
+  if type(text) ~= 'string' then return false end
+  local incarnation, due = string.match(run_id, '@([^.]*)%.(%d+)$')
+  local of, fired, succeeded, last_fire, rest = string.match(text, COUNTERS)
+  if of ~= incarnation or not of or tonumber(due) <= tonumber(last_fire) then return false end
+  stats_of[job] = '{"incarnation":"' .. of .. '","fired":' .. int(fired + 1) .. ',"succeeded":' .. int(succeeded + 1) ..
+    ',"last_fire":' .. due .. ',"last_ended":' .. NOW_TEXT .. ',"last_outcome":"succeeded"' .. rest
+  stats_changed[job] = true
   return true
 end
 
 local function write_stats()
-  for job, stats in pairs(stats_of) do
-    if stats and stats.changed then
-      stats.changed = nil
-      gather('HSET', KEY.stats, job, cjson.encode(stats))
-    end
+  for job in pairs(stats_changed) do
+    local stats = stats_of[job]
+    if stats then gather('HSET', KEY.stats, job, type(stats) == 'string' and stats or stats_text(stats)) end
   end
 end
 
 -- Read the counters of many schedules in one command.
-local function prepare_stats(jobs)
-  for job, text in pairs(fetch(PREFIX .. 'stats', jobs)) do
-    if text and stats_of[job] == nil then stats_of[job] = cjson.decode(text) end
-  end
-end
+local function prepare_stats(jobs) fetch(KEY.stats, jobs, stats_of) end
 
 local function make_ready(id, lane, order)
   redis.call('ZADD', PREFIX .. 'ready:' .. lane, order, id)

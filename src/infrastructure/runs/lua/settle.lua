@@ -108,18 +108,20 @@ end
 -- All runs first, and what is kept of their schedules, each in one command. One run may be named twice: what the first
 -- outcome made of it is seen by the second.
 local ids, jobs = {}, {}
-for i = 3, #ARGV, 5 do ids[#ids + 1] = ARGV[i] end
-load_all(ids)
-for _, id in ipairs(ids) do
-  local run = load(id)
-  if run and run.job ~= id then jobs[#jobs + 1] = run.job end -- a one-shot has no schedule
+for i = 3, #ARGV, 5 do
+  ids[#ids + 1] = ARGV[i]
+  jobs[#jobs + 1] = string.match(ARGV[i], '^([^@]*)@') -- a one-shot has no schedule
 end
+load_all(ids)
 prepare_stats(jobs)
 prepare_open(jobs)
 
 for i = 3, #ARGV, 5 do
-  local run = load(ARGV[i])
-  if run and run.status == 'running' and run.owner == SOURCE and run.token == ARGV[i + 1] then
+  local plain = ARGV[i + 2] == 'succeeded' and succeed_plainly(ARGV[i], ARGV[i + 1], ARGV[i + 3])
+  local run = not plain and load(ARGV[i])
+  if plain then
+    verdicts[#verdicts + 1] = 'settled'
+  elseif run and run.status == 'running' and run.owner == SOURCE and run.token == ARGV[i + 1] then
     local began, outcome = run.started, ARGV[i + 2]
     settle(run, outcome, ARGV[i + 3], ARGV[i + 4] ~= '' and cjson.decode(ARGV[i + 4]))
     if run.reason == 'one_shot' and run.status ~= 'queued' then note_pace(run, began, outcome == 'succeeded') end

@@ -1,6 +1,7 @@
 """One attempt of a run, from its stored data to its outcome: load, inject, run."""
 
 import asyncio
+import functools
 import inspect
 import json
 import logging
@@ -80,10 +81,15 @@ class Attempts:
         body: Callable[..., Any] = getattr(job, definition.body)
         args = (ctx,) if definition.takes == "positional" else ()
         kwargs = {"ctx": ctx} if definition.takes == "keyword" else {}
-        if inspect.iscoroutinefunction(body):
+        if _is_async(getattr(definition.cls, definition.body)):
             return await body(*args, **kwargs)
         result = await self._threads.call(body, *args, **kwargs)
         return await result if inspect.isawaitable(result) else result
+
+
+@functools.lru_cache(maxsize=1_000)
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function)
 
 
 def succeeded(claim: Claim, definition: JobDefinition, result: Any) -> Outcome:

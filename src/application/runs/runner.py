@@ -6,36 +6,26 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
-from application.runs.attempt import Attempts, error_text, failure, utc_now
+from application.runs.attempt import Attempts, failure, utc_now
 from application.runs.context import StopSign
+from application.runs.execution import Execution, final, outcome_of, reason_of
 from application.runs.injection import Injector
 from application.runs.observer import UNOBSERVED, RunObserver
 from application.runs.registry import JobRegistry
 from application.runs.store import Settlements
 from application.runs.threads import BodyThreads
 from application.tasks import end_task
-from domain.runs.outcome import Cancelled, Failed, Lost, Outcome, Released, Retry, Succeeded, Terminated
+from domain.runs.outcome import Lost, Outcome, Released
 from domain.runs.run import Claim
 
 log = logging.getLogger(__name__)
 
 CLEAN_UP_S = 5.0
 """How long a body may take to end once it was cancelled; then it is left behind and its run is settled without it."""
-
-
-@dataclass(eq=False, slots=True)
-class Execution:
-    """A claim whose body runs, or is about to. ``ending`` is how it was ended from outside; the timer ends its time."""
-
-    claim: Claim
-    task: "asyncio.Task[Outcome]"
-    timer: asyncio.TimerHandle
-    stopped: StopSign
-    begun: bool = False
-    ending: Outcome | None = None
+ARMED_AFTER_S = 0.05
+"""A run gets a timer for its timeout when it has lasted so long, in seconds: most end sooner, and timers are dear."""
 
 
 class JobRunner:
@@ -66,6 +56,8 @@ class JobRunner:
         self._attempts = Attempts(registry, injector, self.threads, observer, now)
         self._executing: dict[str, Execution] = {}
         self._left_behind: set[Execution] = set()
+        self._young: list[Execution] = []
+        self._arming: asyncio.TimerHandle | None = None
         self.freed: Callable[[], None] = lambda: None
         """Called when a slot became free; on the event loop."""
         self._beginning = threading.Lock()
@@ -176,10 +168,26 @@ class JobRunner:
             name=f"run {claim.spec.run_id}",
             context=contextvars.Context(),
         )
-        timer = loop.call_later(claim.spec.timeout_s, self._strike, claim)
-        execution = Execution(claim, task, timer, stopped)
+        execution = Execution(claim, task, loop.time() + claim.spec.timeout_s, stopped)
         self._executing[claim.spec.run_id] = execution
         task.add_done_callback(functools.partial(self._ended, execution))
+        if claim.spec.timeout_s < 2 * ARMED_AFTER_S:
+            self._arm(execution)
+            return
+        self._young.append(execution)
+        if self._arming is None:
+            self._arming = loop.call_later(ARMED_AFTER_S, self._arm_young)
+
+    def _arm_young(self) -> None:
+        """Give those a timer that began lately and have not ended."""
+        young, self._young, self._arming = self._young, [], None
+        for execution in young:
+            if self._execution(execution.claim) is execution and execution.ending is None:
+                self._arm(execution)
+
+    def _arm(self, execution: Execution) -> None:
+        loop = asyncio.get_running_loop()
+        execution.timer = loop.call_at(execution.deadline, self._strike, execution.claim)
 
     async def _attempt(self, claim: Claim, stopped: StopSign, report: Callable[[float, str], None]) -> Outcome:
         with self._beginning:
@@ -201,33 +209,40 @@ class JobRunner:
         """Cancel a body from outside. The first word stands, but for a loss: nothing may be settled then."""
         if execution.ending is None:
             execution.stopped.raised = True
-            execution.timer.cancel()
+            execution.disarm()
             execution.timer = asyncio.get_running_loop().call_later(self._clean_up_s, self._leave_behind, execution)
-            execution.task.cancel(_reason(ending))
+            execution.task.cancel(reason_of(ending))
         if execution.ending is None or isinstance(ending, Lost):
             execution.ending = ending
 
     def _ended(self, execution: Execution, task: "asyncio.Task[Outcome]") -> None:
         """Finish a claim when its task is done, however it came to that; it may never have begun."""
         execution.stopped.raised = True
-        execution.timer.cancel()
-        outcome = _outcome(task)
+        execution.disarm()
+        outcome = outcome_of(task)
         if execution in self._left_behind:
             self._left_behind.discard(execution)
             log.warning("the body of run %s, which was left behind, ended: %s", execution.claim.spec.run_id, outcome)
             return
         if self._execution(execution.claim) is execution:
-            del self._executing[execution.claim.spec.run_id]
-        self._finish(execution.claim, _final(outcome, execution.ending))
+            self._forget_body(execution)
+        self._finish(execution.claim, final(outcome, execution.ending))
 
     def _leave_behind(self, execution: Execution) -> None:
         """Finish a claim whose body does not end, though it was cancelled."""
         assert execution.ending is not None  # noqa: S101 - only what was ended is left behind
-        execution.timer.cancel()
+        execution.disarm()
         execution.task.cancel()  # once more: until Python 3.12 asyncio.wait_for may swallow the first
-        del self._executing[execution.claim.spec.run_id]
+        self._forget_body(execution)
         self._left_behind.add(execution)
         self._finish(execution.claim, execution.ending)
+
+    def _forget_body(self, execution: Execution) -> None:
+        del self._executing[execution.claim.spec.run_id]
+        if not self._executing and self._arming is not None:
+            self._arming.cancel()
+            self._arming = None
+            self._young.clear()
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
         self.observer.ended(claim, outcome)
@@ -253,33 +268,3 @@ class JobRunner:
         finally:
             await end_task(ended)
             await end_task(cut)
-
-
-def _reason(ending: Outcome) -> str:
-    """Return what a body reads in its ``CancelledError``."""
-    match ending:
-        case Lost(why) | Cancelled(why):
-            return why
-        case Released():
-            return "its instance stops, and gives the run back"
-        case Failed(error) | Retry(error):
-            return error
-        case _:
-            return ""
-
-
-def _outcome(task: "asyncio.Task[Outcome]") -> Outcome:
-    if task.cancelled():
-        return Cancelled("the body was cancelled")
-    error = task.exception()
-    if error is None:
-        return task.result()
-    log.error("an attempt ended with an error of the program's own", exc_info=error)
-    return Failed(error_text(error))
-
-
-def _final(outcome: Outcome, ending: Outcome | None) -> Outcome:
-    """Return what counts when a body was told to end: its own outcome, if it came to its end nevertheless."""
-    if ending is None or (isinstance(outcome, Succeeded | Terminated) and not isinstance(ending, Lost)):
-        return outcome
-    return ending

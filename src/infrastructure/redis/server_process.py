@@ -23,6 +23,9 @@ SHIM = Path(__file__).with_name("launch_shim.py")
 READY_POLL_S = 0.005
 PROBE_TIMEOUT_S = 1.0
 KEEP_LOG_BYTES = 1_000_000
+LISTPACK_ENTRIES = 64
+"""A hash or sorted set of more is a table. The server's own limits, 512 and 128, are of memory: until then each read and
+write walks through half of all entries, and what is open or leased is read and written with each run."""
 TAIL_LINES = 6
 UNREADABLE = re.compile(r"AOF|append.?only|RDB|manifest|short read", re.IGNORECASE)
 NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded")
@@ -59,6 +62,8 @@ class ServerPlan:
             ("aof-load-truncated", "yes"),
             ("save", ""),
             ("maxmemory-policy", "noeviction"),
+            ("hash-max-listpack-entries", str(LISTPACK_ENTRIES)),
+            ("zset-max-listpack-entries", str(LISTPACK_ENTRIES)),
             ("daemonize", "no"),
         ]
         return b"".join(name.encode() + b" " + _quoted(value) + b"\n" for name, value in options)

@@ -45,12 +45,13 @@ local function look_at(ms) if ms and (not next_look or ms < next_look) then next
 look_at(tonumber(redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')[2]))
 look_at(tonumber(redis.call('ZRANGE', KEY.expiring, 0, 0, 'WITHSCORES')[2]))
 
+local lease_end = int(NOW + lease)
 local function own(run)
   run.token = int(math.max((tonumber(run.token) or 0) + 1, NOW_US))
   run.attempt, run.owner, run.started = run.attempt + 1, SOURCE, NOW_TEXT
   move(run, 'running')
-  gather('ZADD', LEASES[run.lane], int(NOW + lease), run.id)
-  announce('job.started', run, ',"token":' .. quote(run.token))
+  gather('ZADD', LEASES[run.lane], lease_end, run.id)
+  announce('job.started', run, ',"token":"' .. run.token .. '"')
   claimed[#claimed + 1] = run
 end
 
@@ -85,7 +86,7 @@ else
   for _, lane in ipairs(lanes) do
     local leases = LEASES[lane.name]
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '(' .. int(NOW + LONGEST_LEASE_MS), '+inf', 'LIMIT', 0, 1000)) do
-      redis.call('ZADD', leases, int(NOW + lease), id)
+      redis.call('ZADD', leases, lease_end, id)
     end
   end
 end

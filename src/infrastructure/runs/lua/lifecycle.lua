@@ -143,12 +143,11 @@ local function finish(run, status, topic, ending, facts)
   return ready + release_next(run.job)
 end
 
--- What most attempts are: the first of a fire that begins at its due time and succeeds, of this instance, with nothing noted. It is
+-- What most attempts are: the first of a fire that succeeds, of this instance, with nothing noted. It is
 -- read from its text, and nothing is made of it but what is written.
 -- -> token, when it started, job, lane, the place of its tag
 local PLAIN = '^running\n1\n0\n(%d+)\n' .. string.gsub(SOURCE, '%W', '%%%0') .. '\n%d*\n(%d+)\n\n%d+\n([^\n]*)\n([^\n]*)\nfire\n()'
-local BY_US = ',"instance":' .. quote(SOURCE)
-local SUCCEEDED = ',"attempt":1,"instance_id":' .. quote(SOURCE)
+local BY_US, SUCCEEDED = ',"instance":' .. US, ',"attempt":1,"instance_id":' .. US
 
 -- Let such a run succeed; false when it is another one, or when others may wait behind it.
 local function succeed_plainly(id, token, ending)

@@ -17,7 +17,7 @@ local HISTORY_SLACK = 10
 local CHUNK = 1000
 local TRIMMED_AT_ONCE = 500
 
-local function int(x) return string.format('%.0f', x) end
+local function int(x) return string.format('%d', x) end -- whole numbers all; '%.0f' would cost five times as much
 local function quote(x) return cjson.encode(x) end
 local NOW_TEXT = int(NOW)
 

@@ -59,8 +59,10 @@ local function move(run, status)
 end
 
 -- What events tell of a run. `more` is '' or JSON members with a leading comma.
+local US = quote(SOURCE)
 local function told_of(run, more)
-  return '{' .. run.tag .. ',"attempt":' .. run.attempt .. ',"instance_id":' .. quote(run.owner ~= '' and run.owner or SOURCE) .. more .. '}'
+  local who = (run.owner == '' or run.owner == SOURCE) and US or quote(run.owner)
+  return '{' .. run.tag .. ',"attempt":' .. run.attempt .. ',"instance_id":' .. who .. more .. '}'
 end
 
 local function announce(topic, run, more)
@@ -121,7 +123,9 @@ local function count_success(run_id, job)
   local incarnation, due = string.match(run_id, '@([^.]*)%.(%d+)$')
   local of, fired, succeeded, last_fire, rest = string.match(text, COUNTERS)
   if of ~= incarnation or not of or tonumber(due) <= tonumber(last_fire) then return false end
-  stats_of[job] = '{"incarnation":"' .. of .. '","fired":' .. int(fired + 1) .. ',"succeeded":' .. int(succeeded + 1) ..
+  local once_more = int(fired + 1)
+  stats_of[job] = '{"incarnation":"' .. of .. '","fired":' .. once_more .. ',"succeeded":' ..
+    (succeeded == fired and once_more or int(succeeded + 1)) ..
     ',"last_fire":' .. due .. ',"last_ended":' .. NOW_TEXT .. ',"last_outcome":"succeeded"' .. rest
   stats_changed[job] = true
   return true

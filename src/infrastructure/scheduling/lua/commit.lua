@@ -136,7 +136,7 @@ end
 -- written at once, as the texts that it consists of. False when it takes more than that.
 local DUE = keys_of('due:')
 local OWN, BEGUN = 'running\n1\n0\n' .. token .. '\n' .. SOURCE .. '\n', '\n' .. NOW_TEXT .. '\n\n' .. NOW_TEXT .. '\n'
-local STARTED = ',"attempt":1,"instance_id":' .. quote(SOURCE) .. ',"token":' .. quote(token) .. '}'
+local STARTED = ',"attempt":1,"instance_id":' .. US .. ',"token":' .. quote(token) .. '}'
 local function commit_plainly(at)
   local job, _, state, lane, look, rule, dropped_ones, n, id, why, tag, payload = unpack(ARGV, at, at + HEAD + A_RUN - 1)
   if rule ~= '' or dropped_ones ~= '' or n ~= '1' or state == '' or look == '' or first_open[job] or not no_others[job] then return false end

@@ -3,7 +3,7 @@
 -- Reply: { now, next look or '', { id, state } ... }
 local hide, limit = unless_late(ARGV[2]), tonumber(ARGV[3])
 if not hide then return { NOW_TEXT, '', {} } end
-local taken, next_look = {}, nil
+local taken, next_look, hidden_until = {}, nil, int(NOW + hide)
 
 local function take(due)
   local ids = redis.call('ZRANGEBYSCORE', due, '-inf', NOW_TEXT, 'LIMIT', 0, limit - #taken)
@@ -12,7 +12,7 @@ local function take(due)
   for _, id in ipairs(ids) do
     if states[id] then
       taken[#taken + 1] = { id, states[id] }
-      hidden[#hidden + 1] = int(NOW + hide)
+      hidden[#hidden + 1] = hidden_until
       hidden[#hidden + 1] = id
     else
       redis.call('ZREM', due, id)

@@ -24,8 +24,8 @@ READY_POLL_S = 0.005
 PROBE_TIMEOUT_S = 1.0
 KEEP_LOG_BYTES = 1_000_000
 LISTPACK_ENTRIES = 64
-"""A hash or sorted set of more is a table. The server's own limits, 512 and 128, are of memory: until then each read and
-write walks through half of all entries, and what is open or leased is read and written with each run."""
+"""A hash or sorted set of more is a table. The server's own limits, 512 and 128, spare memory; but up to them a read or
+a write goes through half of all entries, and what is open or leased is read and written with each run."""
 TAIL_LINES = 6
 UNREADABLE = re.compile(r"AOF|append.?only|RDB|manifest|short read", re.IGNORECASE)
 NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded")

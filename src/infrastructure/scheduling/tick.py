@@ -1,9 +1,9 @@
-"""The tick: take, plan, commit, claim. Runs in the scheduler's thread with a connection of its own."""
+"""The tick: claim, take, plan, commit. Runs in the scheduler's thread with a connection of its own."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +11,16 @@ from redis.exceptions import OutOfMemoryError
 
 from application.runs.registry import JobRegistry
 from application.runs.runner import JobRunner
-from application.scheduling.compiled import compile_schedule
 from application.scheduling.planning import plan
-from domain.errors import RoundsmanError, StoreUnavailable, StrangeKey
+from domain.errors import StoreUnavailable, StrangeKey
 from domain.runs.run import Claim
-from domain.scheduling.descriptor import RecurrentTaskDescriptor
-from domain.scheduling.schedule import ScheduleState
 from infrastructure.redis.connection import COMMAND_TIMEOUT_S, RedisStore, store_errors
 from infrastructure.runs.records import join_spec
 from infrastructure.runs.scripts import Retention, source
 from infrastructure.scheduling.batch import Batch
 from infrastructure.scheduling.clock_watch import ClockWatch
-from infrastructure.scheduling.prepared import Prepared, prepare
+from infrastructure.scheduling.known import KnownSchedules
+from infrastructure.scheduling.prepared import Prepared
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +30,6 @@ LONGEST_BETWEEN_CLAIMS_S = 0.25
 """A pass claims when there is reason to, and at least this often: for lapsed leases, and wake-ups that were lost."""
 BREATH_S = 0.005
 """After a pass that found work, what is due sooner than this waits so long: one pass for many fires."""
-CACHE_LIMIT = 100_000
 LONGEST_HIDE_MS = 1_500
 """A take hides what it took from the others for no longer: so long does a taker that died, or did not hear the answer,
 hold up its schedules. It spares work and guards nothing."""
@@ -87,7 +84,7 @@ class Tick:
         self._take, self._commit, self._claim, self._reclaim = (
             self._client.register_script(source(name, retention)) for name in ("take", "commit", "claim", "reclaim")
         )
-        self._cache: dict[str, Prepared] = {}
+        self._known = KnownSchedules(self._definitions, registry, pace.default_timeout_s)
         self._down = self._strange = False
         self.clock = ClockWatch()
         self._unsure_since: int | None = None
@@ -107,7 +104,7 @@ class Tick:
         """Do one pass and return how long to wait, in seconds."""
         waits = []
         began = time.monotonic()
-        steps = (self._reclaim_runs, self._fire, self._claim_runs)
+        steps = (self._reclaim_runs, self._claim_runs, self._fire)
         for step in steps:
             try:
                 with store_errors():
@@ -128,6 +125,8 @@ class Tick:
                 log.exception("half a pass failed; the other half goes on, and it comes again")
         if len(waits) == len(steps):
             self._passed()
+        if self.runs_expected:  # the plans made some ready, or somebody said so meanwhile
+            return 0.0
         return max(min([*waits, LONGEST_WAIT_S]), 0.0)
 
     def _passed(self) -> None:
@@ -169,7 +168,7 @@ class Tick:
             return (int(next_look) - now) / 1000 if next_look else LONGEST_WAIT_S
         self.taken += len(taken)
         looks = [int(next_look)] if next_look else []
-        prepared = self._prepare(taken)
+        prepared = self._known.prepare(taken)
         for start in range(0, len(prepared), COMMITTED_AT_ONCE):
             batch = Batch(now)
             for schedule in prepared[start : start + COMMITTED_AT_ONCE]:
@@ -177,51 +176,6 @@ class Tick:
             looks.extend(batch.looks)
             self._commit_batch(batch)
         return 0.0 if len(taken) >= self._pace.batch else max((min(looks, default=now + 1000) - now) / 1000, BREATH_S)
-
-    def _prepare(self, taken: list[tuple[str, str]]) -> list[Prepared]:
-        """Return what was taken, ready for planning; what this process cannot read or plan is left to others."""
-        found = []
-        unknown = []
-        for schedule_id, text in taken:
-            known = self._cache.get(schedule_id)
-            if known is not None and known.text == text:
-                found.append(known)
-            else:
-                unknown.append((schedule_id, text))
-        if unknown:
-            found.extend(self._read(unknown))
-        return found
-
-    def _read(self, taken: list[tuple[str, str]]) -> Iterator[Prepared]:
-        """Read states; the definitions too, in one call, of what is not known in its present generation."""
-        readable = _readable(taken)
-        wanted = [
-            schedule_id
-            for schedule_id, _, state in readable
-            if (known := self._cache.get(schedule_id)) is None or not known.is_of(state)
-        ]
-        if len(self._cache) > CACHE_LIMIT:
-            self._cache.clear()
-            wanted = [schedule_id for schedule_id, _, _ in readable]
-        texts: Any = self._client.hmget(self._key("schedules"), wanted) if wanted else []
-        definitions = dict(zip(wanted, texts, strict=True))
-        for schedule_id, text, state in readable:
-            if schedule_id in definitions:
-                self._cache.pop(schedule_id, None)
-                self._compile(definitions[schedule_id], state, text)
-            if (known := self._cache.get(schedule_id)) is not None:
-                known.take(text, state)
-                yield known
-
-    def _compile(self, definition: str | None, state: ScheduleState, text: str) -> None:
-        if definition is None:
-            return
-        try:
-            descriptor = RecurrentTaskDescriptor.model_validate_json(definition)
-            compiled = compile_schedule(descriptor, state, self._registry, self._pace.default_timeout_s)
-            self._cache[descriptor.id] = prepare(compiled, state, text)
-        except (RoundsmanError, ValueError) as error:
-            log.error("a schedule is left to others: this process cannot plan it: %s", error)  # noqa: TRY400
 
     def _plan(self, batch: Batch, schedule: Prepared) -> None:
         try:
@@ -284,19 +238,12 @@ class Tick:
         patience_ms = round(COMMAND_TIMEOUT_S * 1000)
         return f"{ms}@{round(time.monotonic() * 1000) + self.clock.ahead_ms + patience_ms}"
 
+    def _definitions(self, schedule_ids: list[str]) -> list[str | None]:
+        texts: Any = self._client.hmget(self._key("schedules"), schedule_ids)
+        return list(texts)
+
     def _call(self, script: Any, args: list[Any]) -> Any:
         return script(keys=[self._prefix], args=[self._instance, *args], client=self._client)
-
-
-def _readable(taken: list[tuple[str, str]]) -> list[tuple[str, str, ScheduleState]]:
-    """Return what was taken with its states; one that another version wrote must not stop the others."""
-    found = []
-    for schedule_id, text in taken:
-        try:
-            found.append((schedule_id, text, ScheduleState.model_validate_json(text)))
-        except ValueError as error:
-            log.error("schedule %s is left to others: its state cannot be read: %s", schedule_id, error)  # noqa: TRY400
-    return found
 
 
 def _claim(row: list[Any]) -> Claim | None:

@@ -132,7 +132,7 @@ class BulkItem(BaseModel):
             problem = ItemProblem(type=told.type, status=told.status, detail=told.detail, errors=told.errors)
             return cls(status=answer.status, id=None, job_status=None, problem=problem)
         status = 202 if answer.is_new else 200
-        return cls.model_construct(status=status, id=answer.id, job_status=answer.status, problem=None)
+        return cls(status=status, id=answer.id, job_status=answer.status, problem=None)
 
 
 class BulkView(BaseModel):

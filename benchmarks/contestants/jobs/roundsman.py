@@ -43,8 +43,10 @@ class Roundsman:
         return service
 
     async def open(self) -> None:
-        """Start, as ``roundsman run`` does."""
+        """Start, as ``roundsman run`` does, and wait for what is opened beside it: it loads libraries for some seconds."""
         await self._program.start()
+        if (history := self._program.container.jobs.history_part()) is not None:
+            await history.connection.database()
         self._stack.enter_context(lasting_objects_spared())
 
     async def submit(self, indexes: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from aws_fake import AwsFake, Fleet
 from domain.monitoring.sample import MetricSample
 from domain.monitoring.worker import Worker, WorkerRequest
+from infrastructure.monitoring.aws import loader
 from infrastructure.monitoring.aws.provider import AwsProvider
 from infrastructure.monitoring.aws.settings import AwsSettings
 from infrastructure.monitoring.scripts import MonitoringScripts
@@ -29,6 +30,12 @@ def use_key(monkeypatch: pytest.MonkeyPatch, key: str = "AKIATESTTESTTESTTEST") 
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+
+
+def gather_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let looks begin soon: for tests that ask about few instances, at once."""
+    for name in ("GATHER_S", "QUIET_S", "POLL_S"):
+        monkeypatch.setattr(loader, name, 0.05)
 
 
 class AwsSite:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aws_fake import FakeInstance, Fault
-from aws_kit import AwsSite, aws_site, use_key
+from aws_kit import AwsSite, aws_site, gather_briefly, use_key
 from domain.monitoring.worker import WorkerStatus
 
 ONE = "i-0123456789abcdef0"
@@ -15,6 +15,7 @@ ONE = "i-0123456789abcdef0"
 @pytest.fixture
 async def site(redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AwsSite]:
     use_key(monkeypatch)
+    gather_briefly(monkeypatch)
     async with aws_site(redis_url, namespace) as made:
         yield made
 
@@ -125,7 +126,7 @@ async def test_a_value_that_comes_late_is_of_its_own_period(site: AwsSite) -> No
     site.fleet.add("eu-west-1", FakeInstance(ONE, is_detailed=True))
     provider = await site.provider()
     first = await site.look(provider, ONE)
-    site.fleet.clock_offset_s = -60.0 * 2  # what CloudWatch has ends two minutes earlier
+    site.fleet.clock_offset_s = -60.0 * 3  # what CloudWatch has ends three minutes earlier, and one may pass meanwhile
     site.fleet.lag_s = 0.0
     await site.forget_looks()
     second = await site.look(provider, ONE)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aws_fake import FakeInstance, Fault
-from aws_kit import REGION, AwsSite, aws_site, use_key, worker
+from aws_kit import REGION, AwsSite, aws_site, gather_briefly, use_key, worker
 from domain.monitoring.errors import CollectionFailed, InvalidWorker, WorkerVanished
 from domain.monitoring.found import ImportRequest
 from domain.monitoring.import_errors import InvalidImport, ProviderFailed
@@ -24,6 +24,7 @@ ROLE = "arn:aws:iam::123456789012:role/watcher"
 @pytest.fixture
 async def site(redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AwsSite]:
     use_key(monkeypatch)
+    gather_briefly(monkeypatch)
     async with aws_site(redis_url, namespace) as made:
         made.fleet.add(REGION, FakeInstance(ONE))
         yield made

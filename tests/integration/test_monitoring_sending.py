@@ -102,6 +102,29 @@ async def running(sender: NotificationSender) -> AsyncIterator[NotificationSende
         await sender.stop()
 
 
+async def test_one_that_takes_long_holds_up_no_other(monitor: Monitor) -> None:
+    """Thirty messages, of which the first arrives only when all others have."""
+    names = [f"n{number:02}" for number in range(30)]
+    others = asyncio.Event()
+
+    class Slow(ListChannel):
+        async def send(self, message: Message) -> Answer:
+            if message.notifications[0].worker_id == names[0]:
+                await others.wait()
+            answer = await super().send(message)
+            if len(self.messages) == len(names) - 1:
+                others.set()
+            return answer
+
+    for name in names:
+        await monitor.add(name)
+        await put(monitor, message(worker_id=name))
+    channel = Slow()
+    assert await NotificationSender(outbox(monitor), Channels([channel])).send_due() == 30
+    assert [one.worker_id for one in channel.sent][-1] == names[0]
+    assert await waiting(outbox(monitor)) == 0
+
+
 async def test_a_message_goes_out_once_and_leaves_nothing(monitor: Monitor, site: Site) -> None:
     await put(monitor, message())
     assert await waiting(outbox(monitor)) == 1

@@ -69,7 +69,7 @@ class NotificationSender:
         self._give_up_after = give_up_after
         self._news = {name: asyncio.Event() for name in channels.names}
         self._tasks: list[asyncio.Task[None]] = []
-        self._is_running = False
+        self._is_running = self._is_stopping = False
         self._lost: dict[str, str] = {}
         """Channel -> why the outbox could not be asked for it."""
         self.counters = SenderCounters(*(dict.fromkeys(channels.names, 0) for _ in range(3)))
@@ -92,7 +92,7 @@ class NotificationSender:
     async def stop(self) -> None:
         """Stop; messages that are being sent get a grace. One that is cut off is sent again when its lease has
         ended."""
-        self._is_running = False
+        self._is_running, self._is_stopping = False, True
         tasks, self._tasks = self._tasks, []
         self.wake()
         if tasks:
@@ -102,6 +102,7 @@ class NotificationSender:
                 await asyncio.wait(sending, timeout=self._stop_grace_s)
             for task in sending:
                 await end_task(task)
+        self._is_stopping = False
 
     def wake(self) -> None:
         """Look into the outbox now rather than at the next poll."""
@@ -159,12 +160,28 @@ class NotificationSender:
                 log.exception("looking at what waits for channels of others failed; it goes on")
 
     async def _send_due(self, channel: Channel) -> int:
-        due = await self._outbox.take(channel.name, AT_ONCE, LEASE_S)
-        ended = await asyncio.gather(*(self._send(channel, sending) for sending in due), return_exceptions=True)
-        for error in ended:
-            if isinstance(error, BaseException):
-                raise error
-        return len(due)
+        """Send what is due, and what falls due meanwhile, some at a time; return how many messages were tried.
+
+        Whoever arrives makes room for the next: one that takes long holds up no other.
+        """
+        tried, errors, under_way = 0, list[BaseException](), set[asyncio.Task[None]]()
+        try:
+            while not errors and not self._is_stopping:
+                due = await self._outbox.take(channel.name, AT_ONCE - len(under_way), LEASE_S)
+                tried += len(due)
+                under_way |= {asyncio.create_task(self._send(channel, sending)) for sending in due}
+                if not under_way:
+                    break
+                done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                errors += [error for one in done if not one.cancelled() and (error := one.exception())]
+            if under_way:
+                await asyncio.wait(under_way)
+        finally:
+            for task in under_way:
+                await end_task(task)
+        if errors:
+            raise errors[0]
+        return tried
 
     async def _send(self, channel: Channel, sending: Sending) -> None:
         answer, failure = await try_to_send(channel, sending.message)

@@ -49,7 +49,7 @@ class RedisOutbox(Outbox):
     async def take(self, channel: str, lanes: int, lease_s: float) -> list[Sending]:
         """Lease what is due."""
         args: list[str | int] = [channel, lanes, self._options.messages, round(lease_s * 1000)]
-        found = await self._scripts.run("take_outbox", args)
+        found = await self._scripts.run("take_outbox", args, hurries=True)
         return [
             Sending(channel, lane, token, int(tries), tuple(map(Notification.model_validate_json, messages)))
             for lane, token, tries, *messages in found
@@ -75,7 +75,7 @@ class RedisOutbox(Outbox):
             options.deliveries_kept,
             round(options.deliveries_kept_s * 1000),
         ]
-        return bool(await self._scripts.run("settle_outbox", args))
+        return bool(await self._scripts.run("settle_outbox", args, hurries=True))
 
     async def backlogs(self) -> dict[str, Backlog]:
         """Return what waits, by channel."""

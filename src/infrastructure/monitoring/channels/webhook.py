@@ -92,7 +92,7 @@ class WebhookChannel(Channel):
         return httpx2.AsyncClient(
             verify=self._tls() if self._settings.ca_file else True,
             timeout=self._settings.timeout_s,
-            limits=httpx2.Limits(max_connections=AT_ONCE, max_keepalive_connections=2, keepalive_expiry=30),
+            limits=httpx2.Limits(max_connections=AT_ONCE, keepalive_expiry=30),
             headers={"User-Agent": f"roundsman/{version('roundsman')}", "Accept-Encoding": "identity"},
             follow_redirects=False,
         )

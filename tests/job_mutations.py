@@ -64,6 +64,7 @@ MUTATIONS = (
         "run.started = ''",
     ),
     ("what succeeded is run again", f"{JOBS_LUA}/rerun.lua", "ALLOWED[run.status .. '>queued'] and noted", "noted"),
+    ("what was run again leaves the buffer", f"{JOBS_LUA}/exported.lua", "int(tonumber(ended)) == ARGV[i + 1]", "true"),
     (
         "a job of a pattern has another one's order",
         f"{JOBS_LUA}/enqueue.lua",
@@ -93,7 +94,6 @@ OF_HISTORY = (
         "if #lost > 0 then redis",
         "if false then redis",
     ),
-    ("what was run again leaves the buffer", f"{JOBS_LUA}/exported.lua", "int(tonumber(ended)) == ARGV[i + 1]", "true"),
     (
         "what is run again stays in the buffer",
         f"{JOBS_LUA}/rerun.lua",

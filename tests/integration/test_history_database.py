@@ -71,7 +71,7 @@ async def test_a_job_that_was_run_again_is_counted_as_it_ended_last(history: His
     now = now_ms()
     first = row("j", status="failed", error="no", ended_ms=now - 1000, waiting_ms=4, running_ms=700)
     again = row("j", status="succeeded", ended_ms=now, waiting_ms=None, attempt=2)
-    for rows in ([first], [again], [first], [again, first]):
+    for rows in ([first], [again], [again, first], [first]):
         await history.write(*rows)
     found = await history.search.get("j")
     assert found is not None

@@ -43,7 +43,7 @@ class Roundsman:
         return service
 
     async def open(self) -> None:
-        """Start, as ``roundsman run`` does, and wait for what is opened beside it: it loads libraries for some seconds."""
+        """Start, as ``roundsman run`` does, and wait for what opens beside it: that loads libraries for a while."""
         await self._program.start()
         if (history := self._program.container.jobs.history_part()) is not None:
             await history.connection.database()

@@ -19,6 +19,7 @@ from external_server import ExternalServer
 from fault_proxy import FaultProxy
 from infrastructure.redis.connection import RedisStore
 from infrastructure.redis.embedded import EmbeddedValkey
+from support import wait_until_sync
 
 NOBODY = "http://127.0.0.1:1"
 
@@ -31,6 +32,8 @@ def shared() -> str:
 @pytest.fixture(scope="module")
 def program(valkey: EmbeddedValkey, shared: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     with Program(tmp_path_factory.mktemp("program"), valkey.url, shared) as started:
+        # On a busy machine its start may hold up its loop for a second, which is told for a while.
+        wait_until_sync(lambda: findings(doctor(started.url, "--json"))["api/scheduler"]["level"] == "ok", "health")
         yield started
 
 

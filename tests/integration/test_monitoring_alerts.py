@@ -143,6 +143,28 @@ async def test_two_steps_from_one_state_cannot_both_be_stored(site: Site) -> Non
     assert await monitor.book.commit(AlertStep(found, is_closing=True)) == "done"
 
 
+async def test_steps_of_one_call_are_stored_or_refused_each_for_itself(site: Site) -> None:
+    names = ["w1", "w2", "w3", "w4"]
+    monitor = await by_hand(site)
+    for name in names[1:]:
+        await monitor.add(name)
+    steps = []
+    for name in names:
+        states = {rule_id: AlertState(rule_id=rule_id, worker_id=name) for rule_id in ("cpu", "load")}
+        steps.append(AlertStep(await monitor.book.read(name), 5, {**states, "gone": None}))
+    await monitor.book.commit(AlertStep(await monitor.book.read("w2"), 3))
+    await monitor.workers.remove("w3", "test")
+    assert await monitor.book.commit_all(steps) == ["done", "stale", "gone", "done"]
+    assert await monitor.book.commit_all([]) == []
+    found = [await monitor.book.read(name) for name in names]
+    assert [(one.cursor_ms, sorted(one.states)) for one in found] == [
+        (5, ["cpu", "load"]),
+        (3, []),
+        (0, []),
+        (5, ["cpu", "load"]),
+    ]
+
+
 @pytest.mark.parametrize("what", ["catch_up", "close", "check_silence"])
 async def test_a_step_that_was_overtaken_is_made_again(site: Site, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else commits between reading and committing, twice: nothing of either is lost."""

@@ -28,7 +28,7 @@ AGENTS_KEPT_S = 3_600
 class Answer:
     """What the board has; ``may_fetch``: this process has the lease, and is to look.
 
-    For ``expected_s`` seconds nobody asked for an instance that was never asked for before.
+    For ``expected_s`` seconds nobody asked for an instance that was not expected to be asked for about now.
     """
 
     may_fetch: bool

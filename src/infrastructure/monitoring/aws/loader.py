@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 GATHER_S = 0.5
 """From the first question to the look: who asks meanwhile is looked at too."""
 GATHER_MOST_S = 2.5
-"""For so long a look waits for more that were never asked for, as while a fleet is started. It is less than a lease."""
+"""For so long a look waits for more that nobody expects, as while a fleet is started. It is less than a lease."""
 QUIET_S = 0.45
 """When none of them came for so long, all are there: questions reach the board every ``POLL_S``."""
 POLL_S = 0.2
@@ -55,7 +55,7 @@ class RegionLoader:
         self._trouble: AwsTrouble | None = None
         self._sulks_until = 0.0
         self._strangers_at = 0.0
-        """When somebody, in whatever process, asked for an instance that was never asked for before."""
+        """When somebody, in whatever process, asked for an instance that was not expected to be asked for."""
 
     async def load(self, instance_id: str) -> Seen:
         """Return what was seen of an instance within the last seconds, looking if nobody did.

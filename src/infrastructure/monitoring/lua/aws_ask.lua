@@ -1,16 +1,18 @@
 -- aws_ask: return what was seen of some instances lately, and want the rest; take the lease of the region if nobody has it.
 -- When an instance is asked for again and again, it is noted when it will be next, so that who fetches then fetches it too.
 -- ARGV: source, group, owner, lease (ms), fresh for (ms), '1' = may fetch, number of new ids, new ids ..., ids ...
--- Reply: { 1 = this owner has just got the lease, for how long (ms) no id came that was never asked for, id, seen (JSON) ... }
+-- Reply: { 1 = this owner has just got the lease, for how long (ms) no id came that nobody expected now, id, seen (JSON) ... }
 local group, owner, fresh, count = ARGV[2], ARGV[3], tonumber(ARGV[5]), tonumber(ARGV[7])
 local asked, due, wanted, flight = mon('aws_asked', group), mon('aws_due', group), mon('aws_wanted', group), mon('aws_flight', group)
 local stranger = mon('aws_stranger', group)
 for i = 8, 7 + count do
   local before = redis.call('ZSCORE', asked, ARGV[i])
   redis.call('ZADD', asked, whole(now), ARGV[i])
-  if not before then
+  local expected = tonumber(redis.call('ZSCORE', due, ARGV[i]) or '0')
+  if (expected < now - fresh or expected > now + fresh * 0.8) and redis.call('SISMEMBER', flight, ARGV[i]) == 0 then
     redis.call('SET', stranger, whole(now), 'PX', 60000)
-  elseif now - tonumber(before) >= fresh then
+  end
+  if before and now - tonumber(before) >= fresh then
     redis.call('ZADD', due, whole(2 * now - tonumber(before)), ARGV[i])
   end
 end

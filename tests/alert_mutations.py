@@ -18,14 +18,14 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
     (
         "a late sample is judged",
         f"{DOMAIN}/alert.py",
-        "if last is not None and _time(seen, rule) <= last:",
-        "if last is not None and _time(seen, rule) == last:",
+        "if last is not None and at <= last:",
+        "if last is not None and at == last:",
     ),
     (
         "a repeated sample is judged",
         f"{DOMAIN}/alert.py",
-        "if last is not None and _time(seen, rule) <= last:",
-        "if last is not None and _time(seen, rule) < last:",
+        "if last is not None and at <= last:",
+        "if last is not None and at < last:",
     ),
     (
         "a gap is taken for a breach",

@@ -69,8 +69,45 @@ PROTOCOL = (
     Mutation(
         "a commit does not compare the state",
         f"{SCHEDULING}/commit.lua",
-        "if states[job] == taken then",
-        "if true then",
+        "if states[ARGV[at]] ~= ARGV[at + 1] then",
+        "if false then",
+    ),
+    Mutation(
+        "a plain fire takes more than the free slots", f"{SCHEDULING}/commit.lua", "free > 0 and string", "string"
+    ),
+    Mutation(
+        "a plain fire overtakes what is ready",
+        f"{SCHEDULING}/commit.lua",
+        "if not order or runs_read[id] or would_overtake(lane) then",
+        "if not order or runs_read[id] then",
+    ),
+    Mutation(
+        "a plain fire does not see what is out",
+        f"{SCHEDULING}/commit.lua",
+        "or look == '' or first_open[job] or not no_others[job] then",
+        "or look == '' then",
+    ),
+    Mutation("a plain success needs no token", f"{LUA}/lifecycle.lua", "if its_token ~= token or first", "if first"),
+    Mutation(
+        "a plain success keeps its place", f"{LUA}/lifecycle.lua", "  set_first(job, false)\n  drop(id)", "  drop(id)"
+    ),
+    Mutation(
+        "a plain success lets nobody go who waits",
+        f"{LUA}/lifecycle.lua",
+        "or first_open[job] ~= id or not no_others[job] or",
+        "or first_open[job] ~= id or",
+    ),
+    Mutation(
+        "a plain success counts an older fire",
+        f"{LUA}/runs.lua",
+        " or tonumber(due) <= tonumber(last_fire) then",
+        " then",
+    ),
+    Mutation(
+        "a plain success of an older schedule counts",
+        f"{LUA}/runs.lua",
+        "if of ~= incarnation or not of or",
+        "if not of or",
     ),
     Mutation(
         "fires overlap", f"{SCHEDULING}/commit.lua", "  elseif found.fires >= rule.limit then", "  elseif false then"

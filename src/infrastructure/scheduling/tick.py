@@ -15,6 +15,7 @@ from application.scheduling.planning import plan
 from domain.errors import StoreUnavailable, StrangeKey
 from domain.runs.run import Claim
 from infrastructure.redis.connection import COMMAND_TIMEOUT_S, RedisStore, store_errors
+from infrastructure.redis.overlapping import OverlappingCalls
 from infrastructure.runs.records import join_spec
 from infrastructure.runs.scripts import Retention, source
 from infrastructure.scheduling.batch import Batch
@@ -35,8 +36,8 @@ LONGEST_HIDE_MS = 1_500
 hold up its schedules. It spares work and guards nothing."""
 UNSURE_MS = 1_000
 """How much earlier than a call that got no answer its claims may be dated: the store's time is known by estimate."""
-COMMITTED_AT_ONCE = 250
-"""Schedules a call: the store serves nobody else meanwhile."""
+COMMITTED_AT_ONCE = 100
+"""Schedules a call: the store serves nobody else meanwhile, and while it writes them, the next are planned."""
 
 
 @dataclass(frozen=True)
@@ -167,15 +168,42 @@ class Tick:
         if not taken:
             return (int(next_look) - now) / 1000 if next_look else LONGEST_WAIT_S
         self.taken += len(taken)
-        looks = [int(next_look)] if next_look else []
-        prepared = self._known.prepare(taken)
-        for start in range(0, len(prepared), COMMITTED_AT_ONCE):
-            batch = Batch(now)
-            for schedule in prepared[start : start + COMMITTED_AT_ONCE]:
-                self._plan(batch, schedule)
-            looks.extend(batch.looks)
-            self._commit_batch(batch)
+        looks = self._commit_all(now, self._known.prepare(taken))
+        if next_look:
+            looks.append(int(next_look))
         return 0.0 if len(taken) >= self._pace.batch else max((min(looks, default=now + 1000) - now) / 1000, BREATH_S)
+
+    def _commit_all(self, now: int, prepared: list[Prepared]) -> list[int]:
+        """Plan and commit, some at a time; return when they are due next, as far as it is known."""
+        looks: list[int] = []
+        before: Batch | None = None
+        with OverlappingCalls(self._client, self._commit, [self._prefix]) as calls:
+            for start in range(0, len(prepared), COMMITTED_AT_ONCE):
+                batch = Batch(now)
+                for schedule in prepared[start : start + COMMITTED_AT_ONCE]:
+                    self._plan(batch, schedule)
+                looks.extend(batch.looks)
+                args = [
+                    self._instance,
+                    self._slots_beside(before),
+                    self._in_time(self._pace.lease_ms),
+                    *batch.arguments,
+                ]
+                packed = calls.pack(args)
+                reply = calls.answer() if before else None
+                calls.send(packed, args)
+                if before:
+                    self._committed(before, reply)
+                before = batch
+            if before:
+                self._committed(before, calls.answer())
+        return looks
+
+    def _slots_beside(self, batch: Batch | None) -> int:
+        """Return how many runs may be this instance's own, beside those of a batch whose answer is not there yet."""
+        if self.claims_left or not self._may_claim():
+            return 0
+        return max(self._runner.free_slots - (len(batch.runs) if batch else 0), 0)
 
     def _plan(self, batch: Batch, schedule: Prepared) -> None:
         try:
@@ -186,10 +214,9 @@ class Tick:
         except Exception:
             log.exception("schedule %s cannot be planned; the others go on", schedule.id)
 
-    def _commit_batch(self, batch: Batch) -> None:
-        """Write the plans; runs that became this instance's own at once go to the event loop."""
-        free = self._runner.free_slots if self._may_claim() and not self.claims_left else 0
-        ready, _, tokens = self._call(self._commit, [free, self._in_time(self._pace.lease_ms), *batch.arguments])
+    def _committed(self, batch: Batch, reply: Any) -> None:
+        """Take what commit.lua says: runs that became this instance's own at once go to the event loop."""
+        ready, _, tokens = reply
         self.runs_expected |= ready > 0
         for schedule, run in batch.runs:
             self._runner.observer.fired(schedule.compiled.descriptor.name, 1 + run.missed)

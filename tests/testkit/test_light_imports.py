@@ -12,7 +12,7 @@ import pytest
 import application.scheduling
 
 SERVERS = {"fastapi", "starlette", "uvicorn", "sse_starlette", "prometheus_client", "opentelemetry", "jinja2"}
-CLIENTS = {"redis", "hiredis", "httpx2", "typer", "click", "rich", "psutil", "sqlite3"}
+CLIENTS = {"redis", "hiredis", "httpx2", "aiohttp", "typer", "click", "rich", "psutil", "sqlite3"}
 HEAVY = {
     *SERVERS,
     *CLIENTS,
@@ -61,6 +61,11 @@ def test_a_module_of_jobs_does_not_wait_for_the_scheduler() -> None:
         "from application.scheduling import backgroundjob, JobContext, RecurrentTaskDescriptor, RetryPolicy"
     )
     assert found & (HEAVY | LOADED_WHEN_ASKED_FOR) == set()
+
+
+def test_a_client_is_loaded_by_whoever_sends() -> None:
+    found = brought_in("import infrastructure.monitoring.channels.webhook, infrastructure.monitoring.channels.making")
+    assert found & {"httpx2", "aiohttp", "apprise", "aioboto3"} == set()
 
 
 def test_the_bus_and_the_scheduler_are_there_for_whoever_asks() -> None:

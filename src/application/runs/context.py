@@ -22,7 +22,7 @@ class StopSign:
         self.raised = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True, eq=False)  # not frozen: one is made for each run, and freezing it is dear
 class JobContext:
     """One attempt of one run.
 

@@ -16,7 +16,7 @@ COUNT_LIMIT = 1000
 """Missed fires of a cron line are counted one by one up to here; beyond it "at least so many"."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, nor is the plan: one is made for each fire, and freezing costs three times as much
 class PlannedRun:
     """A run to make: its nominal due time (ms) and how many earlier fires it stands for."""
 
@@ -25,7 +25,7 @@ class PlannedRun:
     reason: RunReason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
     """What to commit. ``dropped`` fires get no run; ``next_due`` is None when the schedule has ended.
 

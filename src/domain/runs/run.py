@@ -97,9 +97,9 @@ class RunSpec(BaseModel):
     team_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: one is made for each run, and freezing costs three times as much
 class Claim:
-    """An instance's time-limited right to execute a run. Two claims of one run are two things."""
+    """An instance's time-limited right to execute a run. Two claims of one run are two things. Nobody changes one."""
 
     spec: RunSpec
     data: str

@@ -56,6 +56,12 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
         "false then",
     ),
     ("the rest of a circuit does not double", f"{LUA}/settle_outbox.lua", "2 ^ math.min(failures - limit, 30)", "1"),
+    (
+        "each that fails together doubles the rest",
+        f"{LUA}/settle_outbox.lua",
+        "  if is_news then\n",
+        "  if true then\n",
+    ),
     ("the rest of a circuit grows for ever", f"{LUA}/settle_outbox.lua", "math.min(longest_ms, first_ms", "(first_ms"),
     (
         "what the receiver asks for is not heeded",

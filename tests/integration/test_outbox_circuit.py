@@ -11,6 +11,7 @@ from application.monitoring.channel_desk import DeliveryQuery
 from application.monitoring.channels import Channels
 from application.monitoring.outbox import Circuit, Ending, Sending
 from application.monitoring.retrying import decide
+from application.monitoring.sender import AT_ONCE
 from domain.monitoring.channel_errors import ChannelNotFound, InvalidDeliveryCursor
 from domain.monitoring.message import Message
 from domain.monitoring.routing import Grouping, Route
@@ -104,6 +105,34 @@ async def test_a_try_that_fails_doubles_the_rest_up_to_a_limit(store: RedisStore
         rests.append(found.until.timestamp() - await store.now() / 1000)
     expected = [1_000, 2_000, 4_000, 5_000]
     assert [wanted - 300 < rest <= wanted for rest, wanted in zip(rests, expected, strict=True)] == [True] * 4
+
+
+async def test_what_fails_together_counts_once_for_the_rest(store: RedisStore) -> None:
+    post = Post(store, failures=2, rest_s=1_000.0, longest_rest_s=100_000.0)
+    await post.put(*(notification(worker_id=f"w{number}") for number in range(8)))
+    for wanted, how_many in ((1_000, 8), (2_000, 1)):
+        taken = await post.take()
+        assert len(taken) == how_many
+        assert [await post.outbox.settle(one, DOWN) for one in taken] == [True] * how_many
+        found = await circuit(post)
+        assert found.until is not None
+        assert wanted - 300 < found.until.timestamp() - await store.now() / 1000 <= wanted
+        await post.rested()
+    assert found.failures == 3, "two that opened it, and the one that tried it"
+
+
+async def test_what_was_under_way_ends_nobody_elses_try(store: RedisStore) -> None:
+    post = Post(store, **{**LONG_REST, "failures": 1})
+    await post.put(*(notification(worker_id=f"w{number}") for number in range(3)))
+    first, late = await post.take(lanes=2)
+    assert await post.outbox.settle(first, DOWN)
+    await store.command.hdel(post.scripts.key("circuit", "log"), "until")
+    (probe,) = await post.take()
+    assert await post.outbox.settle(late, DOWN)
+    assert (await circuit(post)).state == "half_open"
+    assert await post.take() == [], "one alone"
+    assert await post.sent(probe)
+    assert (await circuit(post)).state == "closed"
 
 
 async def test_who_died_while_trying_is_followed_by_another(store: RedisStore) -> None:
@@ -217,7 +246,7 @@ async def test_a_channel_that_is_down_delays_no_other(store: RedisStore, receive
         finally:
             await sender.stop()
             await channels.stop()
-        assert len(silent.received) <= 8
+        assert len(silent.received) <= AT_ONCE
     assert {name: one.messages for name, one in (await post.outbox.backlogs()).items()} == {"down": 30, "hang": 30}
     assert len(await post.desk(channels).troubles()) >= 1
 

@@ -17,7 +17,7 @@ from domain.monitoring.message import Message
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 8
+AT_ONCE = 16
 """Messages on their way to one channel at a time, from one instance."""
 LEASE_S = 30.0
 SEND_TIMEOUT_S = 10.0

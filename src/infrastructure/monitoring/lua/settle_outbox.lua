@@ -1,6 +1,7 @@
 -- settle_outbox: end the lease of a lane: its messages are done with ('sent', 'refused', 'expired'), are tried again later
 -- ('again'), or go again at once, half of them first ('split'); and note how the channel is, and what became of the message.
--- A channel that failed often enough in a row is left alone for a while, doubling; one that answered is well.
+-- A channel that failed often enough in a row is left alone for a while, doubling; one that answered is well. Tries that were
+-- under way when such a rest began are of the failure that it began with, and change nothing of it.
 -- ARGV: source, channel, lane, token, how, delay until the next try (ms), failures in a row that open the circuit,
 --       for how long then at first (ms), and at most, for how long the receiver wants no more (ms), why it failed,
 --       least time between two messages of a lane (ms), id of the delivery, delivery (JSON), deliveries kept, for how long (ms)
@@ -19,18 +20,22 @@ redis.call('HDEL', mon('outbox_leases'), name)
 
 local due = now + delay_ms
 if how == 'sent' or how == 'refused' or how == 'split' then
-  redis.call('HDEL', circuit, 'failures', 'until', 'opened', 'probing', 'failing_since', 'why')
+  redis.call('HDEL', circuit, 'failures', 'until', 'opened', 'rests_since', 'probing', 'failing_since', 'why')
 else
-  local failures = redis.call('HINCRBY', circuit, 'failures', 1)
+  local is_news = tonumber(ARGV[4]) > tonumber(redis.call('HGET', circuit, 'rests_since') or '0')
+  local rest = hold_ms
   redis.call('HSETNX', circuit, 'failing_since', whole(now))
   redis.call('HSET', circuit, 'why', ARGV[11])
-  if redis.call('HDEL', circuit, 'probing') == 1 then
-    redis.call('HDEL', circuit, 'until')
-  end
-  local rest = hold_ms
-  if failures >= limit then
-    redis.call('HSETNX', circuit, 'opened', whole(now))
-    rest = math.max(rest, math.min(longest_ms, first_ms * 2 ^ math.min(failures - limit, 30)))
+  if is_news then
+    local failures = redis.call('HINCRBY', circuit, 'failures', 1)
+    if redis.call('HDEL', circuit, 'probing') == 1 then
+      redis.call('HDEL', circuit, 'until')
+    end
+    if failures >= limit then
+      redis.call('HSETNX', circuit, 'opened', whole(now))
+      redis.call('HSET', circuit, 'rests_since', redis.call('GET', mon('outbox_token')))
+      rest = math.max(rest, math.min(longest_ms, first_ms * 2 ^ math.min(failures - limit, 30)))
+    end
   end
   if rest > 0 then
     due = math.max(now + rest, tonumber(redis.call('HGET', circuit, 'until') or '0'))

@@ -40,14 +40,14 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
     (
         "who lost its lease settles",
         f"{LUA}/settle_outbox.lua",
-        "if not is_mine then\n  return 0\nend\n",
+        "  if not is_mine then\n    return 0\n  end\n",
         "",
     ),
     (
         "a late failure hides that it arrived",
         f"{LUA}/settle_outbox.lua",
-        "if is_mine or how == 'sent' then\n  note",
-        "if true then\n  note",
+        "if is_mine or how == 'sent' then\n    note",
+        "if true then\n    note",
     ),
     (
         "a success closes no circuit",
@@ -78,7 +78,7 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
     (
         "done leaves the tries",
         f"{LUA}/settle_outbox.lua",
-        "size, -1)\nredis.call('HDEL', mon('outbox_tries'), name)\n",
+        "size, -1)\n  redis.call('HDEL', mon('outbox_tries'), name)\n",
         "size, -1)\n",
     ),
     ("done leaves the size", f"{LUA}/settle_outbox.lua", "redis.call('HDEL', mon('outbox_sizes'), name)\n", ""),
@@ -148,6 +148,12 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
         "failure.retry_after_s or 0.0",
     ),
     ("jitter is half", f"{SENDING}/retrying.py", "random.uniform(0, ceiling)", "random.uniform(ceiling / 2, ceiling)"),
+    (
+        "who ends late is cut off by an error",
+        f"{SENDING}/sender.py",
+        "while under_way or not (error",
+        "while not (error",
+    ),
     ("a send has no end", f"{SENDING}/sender.py", "asyncio.timeout(SEND_TIMEOUT_S)", "asyncio.timeout(None)"),
     (
         "stopping cuts off what is under way",

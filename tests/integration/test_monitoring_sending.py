@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -271,6 +272,46 @@ async def test_the_sender_outlives_a_store_that_is_away(monitor: Monitor, site: 
         sender.wake()
         await wait_until(lambda: site.channel.sent, "the message")
         await wait_until(lambda: sender.trouble is None, "the trouble to be over")
+
+
+async def test_what_is_under_way_when_the_store_goes_gets_to_its_end(monitor: Monitor) -> None:
+    failed = asyncio.Event()
+
+    class Away(RedisOutbox):
+        async def settle_all(self, endings: Sequence[tuple[Sending, Ending]]) -> list[bool]:
+            if not failed.is_set():
+                failed.set()
+                raise StoreUnavailable(why="gone")
+            return await super().settle_all(endings)
+
+    class Slow(ListChannel):
+        async def send(self, message: Message) -> Answer:
+            if message.notifications[0].worker_id == "w2":
+                await failed.wait()
+            return await super().send(message)
+
+    await put(monitor, message(), message(worker_id="w2"))
+    channel = Slow()
+    with pytest.raises(StoreUnavailable, match="gone"):
+        await NotificationSender(Away(monitor.container.scripts()), Channels([channel])).send_due()
+    assert [one.worker_id for one in channel.sent] == ["w1", "w2"]
+    assert await waiting(outbox(monitor)) == 1, "the first comes again when its lease is over"
+
+
+async def test_what_ends_together_is_settled_together_each_by_itself(monitor: Monitor) -> None:
+    await put(monitor, message(), message(worker_id="w2"))
+    box = outbox(monitor)
+    first, second = await box.take("log", 10, 30)
+    stranger = replace(first, token="0")
+    ending = Ending("sent")
+    assert await box.settle_all([(stranger, ending), (second, Ending("again", "down", 0.0)), (first, ending)]) == [
+        False,
+        True,
+        True,
+    ]
+    assert await waiting(box) == 1
+    (again,) = await box.take("log", 10, 30)
+    assert (again.lane, again.tries) == (second.lane, 2)
 
 
 async def test_a_channel_that_fails_is_a_trouble_until_something_goes_out_on_it(

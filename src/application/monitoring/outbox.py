@@ -1,7 +1,7 @@
 """The outbox: messages that are to be sent, each until it arrives, and what became of them."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -90,8 +90,13 @@ class Outbox(Protocol):
         """
 
     @abstractmethod
+    async def settle_all(self, endings: Sequence[tuple[Sending, Ending]]) -> list[bool]:
+        """Take messages out or put them off, and keep what became of them; False where the lease was no longer this."""
+
     async def settle(self, sending: Sending, ending: Ending) -> bool:
-        """Take messages out or put them off, and keep what became of them; False when the lease was no longer this."""
+        """Do so with one lane."""
+        (is_mine,) = await self.settle_all([(sending, ending)])
+        return is_mine
 
     @abstractmethod
     async def backlogs(self) -> dict[str, Backlog]:

@@ -123,9 +123,12 @@ class NotificationSender:
         for name, backlog in (await self._outbox.backlogs()).items():
             if name in self._channels.names or backlog.oldest_s < self._give_up_after.total_seconds():
                 continue
-            for sending in await self._outbox.take(name, AT_ONCE, LEASE_S):
-                await self._end(sending, Ending("expired", f"there is no channel '{name}' in the settings"))
-                given_up += 1
+            ending = Ending("expired", f"there is no channel '{name}' in the settings")
+            taken = await self._outbox.take(name, AT_ONCE, LEASE_S)
+            for sending in taken:
+                self._tell(sending, ending)
+            await self._outbox.settle_all([(sending, ending) for sending in taken])
+            given_up += len(taken)
         return given_up
 
     async def _run(self, name: str) -> None:
@@ -164,35 +167,47 @@ class NotificationSender:
 
         Whoever arrives makes room for the next: one that takes long holds up no other.
         """
-        tried, errors, under_way = 0, list[BaseException](), set[asyncio.Task[None]]()
+        tried, under_way = 0, set[asyncio.Task[tuple[Sending, Ending]]]()
+        error: Exception | None = None
         try:
-            while not errors and not self._is_stopping:
-                due = await self._outbox.take(channel.name, AT_ONCE - len(under_way), LEASE_S)
-                tried += len(due)
-                under_way |= {asyncio.create_task(self._send(channel, sending)) for sending in due}
-                if not under_way:
-                    break
-                done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                errors += [error for one in done if not one.cancelled() and (error := one.exception())]
-            if under_way:
-                await asyncio.wait(under_way)
+            while under_way or not (error or self._is_stopping):
+                try:
+                    if not (error or self._is_stopping):
+                        due = await self._outbox.take(channel.name, AT_ONCE - len(under_way), LEASE_S)
+                        tried += len(due)
+                        under_way |= {asyncio.create_task(self._send(channel, sending)) for sending in due}
+                        if not under_way:
+                            break
+                    await self._settle_ended(under_way)
+                except Exception as found:  # noqa: BLE001 - raised below: what is under way may get to its end
+                    error = error or found
         finally:
             for task in under_way:
                 await end_task(task)
-        if errors:
-            raise errors[0]
+        if error is not None:
+            raise error
         return tried
 
-    async def _send(self, channel: Channel, sending: Sending) -> None:
+    async def _settle_ended(self, under_way: set[asyncio.Task[tuple[Sending, Ending]]]) -> None:
+        """Wait until some have ended, take these out, and settle them together."""
+        done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+        under_way -= done
+        await self._outbox.settle_all([one.result() for one in done if one.exception() is None])
+        for one in done:
+            one.result()
+
+    async def _send(self, channel: Channel, sending: Sending) -> tuple[Sending, Ending]:
+        """Try once; return how it ended."""
         answer, failure = await try_to_send(channel, sending.message)
         if failure is None:
-            await self._end(sending, Ending("sent", answer=answer))
+            ending = Ending("sent", answer=answer)
         else:
-            age = self._now() - sending.oldest
-            await self._end(sending, decide(failure, sending, age, self._give_up_after))
+            ending = decide(failure, sending, self._now() - sending.oldest, self._give_up_after)
+        self._tell(sending, ending)
+        return sending, ending
 
-    async def _end(self, sending: Sending, ending: Ending) -> None:
-        """Count and tell how a try ended, and settle it."""
+    def _tell(self, sending: Sending, ending: Ending) -> None:
+        """Count and tell how a try ended."""
         name, key, tries = sending.channel, sending.message.key, sending.tries
         about = f"{sending.message.title} ({key})"
         if ending.how == "sent":
@@ -206,7 +221,6 @@ class NotificationSender:
         elif ending.how != "sent":
             self.counters.count(self.counters.given_up, name)
             log.error("%s is given up on channel %s after %d tries: %s", about, name, tries, ending.why)
-        await self._outbox.settle(sending, ending)
 
 
 async def try_to_send(channel: Channel, message: Message) -> tuple[Answer, NotDelivered | None]:

@@ -1,6 +1,6 @@
 """The outbox in Redis: a list of messages a lane, a lease while its first ones are being sent, a circuit a channel."""
 
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
@@ -55,27 +55,19 @@ class RedisOutbox(Outbox):
             for lane, token, tries, *messages in found
         ]
 
-    async def settle(self, sending: Sending, ending: Ending) -> bool:
-        """Take messages out, or put them off."""
-        options, delivery = self._options, self._delivery(sending, ending)
+    async def settle_all(self, endings: Sequence[tuple[Sending, Ending]]) -> list[bool]:
+        """Take messages out, or put them off, in one call."""
+        options = self._options
         args: list[str | int] = [
-            sending.channel,
-            sending.lane,
-            sending.token,
-            ending.how,
-            round(ending.delay_s * 1000),
-            1 if ending.opens else options.failures,
             round(options.rest_s * 1000),
             round(options.longest_rest_s * 1000),
-            round(ending.hold_s * 1000),
-            ending.why,
             round(options.interval_s * 1000),
-            delivery.id,
-            delivery.model_dump_json(exclude_defaults=True),
             options.deliveries_kept,
             round(options.deliveries_kept_s * 1000),
         ]
-        return bool(await self._scripts.run("settle_outbox", args, hurries=True))
+        for sending, ending in endings:
+            args += self._settled(sending, ending)
+        return [bool(one) for one in await self._scripts.run("settle_outbox", args, hurries=True)]
 
     async def backlogs(self) -> dict[str, Backlog]:
         """Return what waits, by channel."""
@@ -103,6 +95,22 @@ class RedisOutbox(Outbox):
                 (seconds, micros), *found = await batch.execute()
         now_ms = seconds * 1000 + micros // 1000
         return {name: _circuit(fields, now_ms) for name, fields in zip(names, found, strict=True)}
+
+    def _settled(self, sending: Sending, ending: Ending) -> list[str | int]:
+        """Return what the script wants to know of one."""
+        delivery = self._delivery(sending, ending)
+        return [
+            sending.channel,
+            sending.lane,
+            sending.token,
+            ending.how,
+            round(ending.delay_s * 1000),
+            1 if ending.opens else self._options.failures,
+            round(ending.hold_s * 1000),
+            ending.why,
+            delivery.id,
+            delivery.model_dump_json(exclude_defaults=True),
+        ]
 
     def _delivery(self, sending: Sending, ending: Ending) -> Delivery:
         message = sending.message

@@ -49,6 +49,8 @@ class WebhookChannel(Channel):
 
     async def open(self) -> None:
         """Make the HTTP client; twice is once."""
+        if self._line is not None:
+            return
         async with self._opening:
             if self._line is None:
                 tls = await asyncio.to_thread(self._tls) if self._settings.ca_file else None

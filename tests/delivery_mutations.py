@@ -189,7 +189,7 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
     ),
     ("errors are told in the library's words", f"{CHANNELS}/webhook.py", "self._mask(why_of(error))", "str(error)"),
     ("cookies are kept", f"{CHANNELS}/line.py", "aiohttp.DummyCookieJar()", "None"),
-    ("a proxy is not asked for", f"{CHANNELS}/line.py", "return tls, _proxy_for(url)", "return tls, None"),
+    ("a proxy is not asked for", f"{CHANNELS}/line.py", "tls, _proxy_for(url)", "tls, None"),
     ("connections outlive their channel", f"{CHANNELS}/line.py", "await self._session.close()", "pass"),
     ("who took it gets it again", f"{CHANNELS}/apprise.py", "if one.shown not in arrived]", "]"),
     ("apprise tries again by itself", f"{CHANNELS}/apprise.py", "plugin.retry = 0", "pass"),

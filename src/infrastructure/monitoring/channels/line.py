@@ -44,11 +44,7 @@ class Line:
                 ssl=tls or True,
                 resolver=aiohttp.ThreadedResolver(),
             ),
-            headers={
-                "User-Agent": f"roundsman/{version('roundsman')}",
-                "Accept-Encoding": "identity",
-                **_authorization(url, headers),
-            },
+            headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             auto_decompress=False,
@@ -61,8 +57,7 @@ class Line:
 
         The library is imported, and certificates are read from files, in a thread.
         """
-        tls, proxy = await asyncio.to_thread(_prepare, url, tls)
-        return cls(url, headers, tls, proxy)
+        return cls(url, *await asyncio.to_thread(_prepare, url, headers, tls))
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> "AbstractAsyncContextManager[aiohttp.ClientResponse]":
         """Post once; raises ``aiohttp.ClientError`` and ``OSError``, which ``why_of`` puts into words."""
@@ -108,15 +103,18 @@ def why_of(error: Exception) -> str:
             return f"{type(error).__name__}: {error}"
 
 
-def _prepare(url: str, tls: ssl.SSLContext | None) -> tuple[ssl.SSLContext | None, str | None]:
-    """Do what takes time: import the library, read certificates, and ask for a proxy, which reads settings."""
+def _prepare(
+    url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None
+) -> tuple[Mapping[str, str], ssl.SSLContext | None, str | None]:
+    """Do what takes time: import the library, and read versions, certificates and a proxy."""
     import aiohttp  # noqa: F401 - so that it is there when the loop wants it
 
     if tls is None and url.startswith("https:"):
         from httpx2 import create_ssl_context
 
         tls = create_ssl_context()
-    return tls, _proxy_for(url)
+    ours = {"User-Agent": f"roundsman/{version('roundsman')}", "Accept-Encoding": "identity"}
+    return {**ours, **_authorization(url, headers)}, tls, _proxy_for(url)
 
 
 def _proxy_for(url: str) -> str | None:

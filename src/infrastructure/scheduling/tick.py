@@ -31,13 +31,16 @@ LONGEST_BETWEEN_CLAIMS_S = 0.25
 """A pass claims when there is reason to, and at least this often: for lapsed leases, and wake-ups that were lost."""
 BREATH_S = 0.005
 """After a pass that found work, what is due sooner than this waits so long: one pass for many fires."""
+SLOTS_PATIENCE_S, SLOTS_POLL_S = 0.05, 0.001
+"""How long a pass waits for slots, and how often it looks: to be told of each that is free would cost each run more."""
 LONGEST_HIDE_MS = 1_500
 """A take hides what it took from the others for no longer: so long does a taker that died, or did not hear the answer,
 hold up its schedules. It spares work and guards nothing."""
 UNSURE_MS = 1_000
 """How much earlier than a call that got no answer its claims may be dated: the store's time is known by estimate."""
-COMMITTED_AT_ONCE = 100
-"""Schedules a call: the store serves nobody else meanwhile, and while it writes them, the next are planned."""
+MOST_PARTS, LEAST_PART = 8, 100
+"""A pass commits in so many calls at most, and so many schedules in one at least. The store serves nobody else
+meanwhile; and while it writes some, the next are planned."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Tick:
         self.clock = ClockWatch()
         self._unsure_since: int | None = None
         self._next_claim = 0.0
+        self._waits_for_slots = True
         self.runs_expected = True
         """Whether somebody said that runs are ready; any thread may say so."""
         self.taken = self.taken_over = self.passes = self.losses = 0
@@ -105,6 +109,7 @@ class Tick:
         """Do one pass and return how long to wait, in seconds."""
         waits = []
         began = time.monotonic()
+        self._waits_for_slots = True
         steps = (self._reclaim_runs, self._claim_runs, self._fire)
         for step in steps:
             try:
@@ -177,18 +182,16 @@ class Tick:
         """Plan and commit, some at a time; return when they are due next, as far as it is known."""
         looks: list[int] = []
         before: Batch | None = None
+        part = max(-(-len(prepared) // MOST_PARTS), LEAST_PART)
         with OverlappingCalls(self._client, self._commit, [self._prefix]) as calls:
-            for start in range(0, len(prepared), COMMITTED_AT_ONCE):
-                batch = Batch(now)
-                for schedule in prepared[start : start + COMMITTED_AT_ONCE]:
-                    self._plan(batch, schedule)
+            for start in range(0, len(prepared), part):
+                batch = self._planned(now, prepared[start : start + part])
                 looks.extend(batch.looks)
-                args = [
-                    self._instance,
-                    self._slots_beside(before),
-                    self._in_time(self._pace.lease_ms),
-                    *batch.arguments,
-                ]
+                if before and self._runner.free_slots < len(before.runs) + len(batch.runs):
+                    self._committed(before, calls.answer())
+                    before = None
+                free = 0 if self.claims_left else self._slots(len(batch.runs)) - (len(before.runs) if before else 0)
+                args = [self._instance, max(free, 0), self._in_time(self._pace.lease_ms), *batch.arguments]
                 packed = calls.pack(args)
                 reply = calls.answer() if before else None
                 calls.send(packed, args)
@@ -199,11 +202,22 @@ class Tick:
                 self._committed(before, calls.answer())
         return looks
 
-    def _slots_beside(self, batch: Batch | None) -> int:
-        """Return how many runs may be this instance's own, beside those of a batch whose answer is not there yet."""
-        if self.claims_left or not self._may_claim():
-            return 0
-        return max(self._runner.free_slots - (len(batch.runs) if batch else 0), 0)
+    def _slots(self, wanted: int) -> int:
+        """Return how many runs may be this instance's own. Where they are too few, bodies that end soon are waited for.
+
+        Once a pass: what becomes ready for want of a slot is claimed by another call, at the price of its commit.
+        """
+        until = time.monotonic() + SLOTS_PATIENCE_S
+        while (free := self._runner.free_slots) < wanted and self._waits_for_slots:
+            self._waits_for_slots = time.monotonic() < until
+            time.sleep(SLOTS_POLL_S)
+        return free if self._may_claim() else 0
+
+    def _planned(self, now: int, prepared: list[Prepared]) -> Batch:
+        batch = Batch(now)
+        for schedule in prepared:
+            self._plan(batch, schedule)
+        return batch
 
     def _plan(self, batch: Batch, schedule: Prepared) -> None:
         try:
@@ -238,8 +252,8 @@ class Tick:
             return self._next_claim - now_s
         self.runs_expected = False
         self.claims_left = True  # before the slots are counted: who frees one from now on wakes the next tick
-        slots = self._runner.free_slots
-        if not slots or not self._may_claim():
+        slots = self._slots(1)
+        if not slots:
             return LONGEST_WAIT_S
         pace = self._pace
         lanes = self._registry.lanes

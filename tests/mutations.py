@@ -23,6 +23,7 @@ import job_mutations
 ROOT = Path(__file__).parent.parent
 LUA, SCHEDULING = "src/infrastructure/runs/lua", "src/infrastructure/scheduling/lua"
 SUITES = (
+    "tests/integration/test_plain_runs.py",
     "tests/integration/test_protocol.py",
     "tests/integration/test_own_takeover.py",
     "tests/integration/test_commit_owns.py",

@@ -50,6 +50,8 @@ class Channel(Protocol):
 
     name: str
     type: str
+    opens_early: bool = False
+    """Whether it is opened before there is anything to send, as the first alert should not wait for it."""
 
     def check(self) -> None:
         """Raise ``InvalidChannel`` for what a person must mend before anything can be sent. Slow; sends nothing."""

@@ -133,6 +133,8 @@ class NotificationSender:
 
     async def _run(self, name: str) -> None:
         channel, news = self._channels.get(name), self._news[name]
+        if channel.opens_early:
+            await _make_ready(channel)
         while self._is_running:
             news.clear()
             if not await self._round(channel) and self._is_running:
@@ -221,6 +223,16 @@ class NotificationSender:
         elif ending.how != "sent":
             self.counters.count(self.counters.given_up, name)
             log.error("%s is given up on channel %s after %d tries: %s", about, name, tries, ending.why)
+
+
+async def _make_ready(channel: Channel) -> None:
+    try:
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await channel.open()
+    except Exception as error:  # noqa: BLE001 - a channel may raise anything; its first message tries again, and tells
+        log.warning(
+            "channel %s is not ready, which its first message tries again: %s", channel.name, as_failure(error).why
+        )
 
 
 async def try_to_send(channel: Channel, message: Message) -> tuple[Answer, NotDelivered | None]:

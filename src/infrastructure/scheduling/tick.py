@@ -129,6 +129,7 @@ class Tick:
                 self._strange = True
             except Exception:
                 log.exception("half a pass failed; the other half goes on, and it comes again")
+                self._doubt(began)  # another commit may have been under way
         if len(waits) == len(steps):
             self._passed()
         if self.runs_expected:  # the plans made some ready, or somebody said so meanwhile

@@ -9,6 +9,7 @@
 # make format  put the code into the format that check wants
 # make bench   schedules beside the peers, each in its own environment (make bench ARGS="--only ours --seconds 10")
 # make bench-jobs  the job service beside its peers (make bench-jobs ARGS="--only ours streaq --parts drained")
+# make bench-estimates  how far off the estimated completions of jobs are
 # make bench-monitoring  what it costs to watch a fleet (make bench-monitoring ARGS="--workers 1000")
 # make docs    write the pages of docs/reference that are made from the code
 # make lock    pin the dependencies anew after a change of pyproject.toml; UPGRADE=1 takes newer versions
@@ -26,7 +27,7 @@ ifdef PORT
 export ROUNDSMAN_SERVER__PORT := $(PORT)
 endif
 
-.PHONY: setup run test pythons chaos proof mutations check check-format check-lint check-types check-layers check-links format docs lock bench bench-jobs bench-monitoring
+.PHONY: setup run test pythons chaos proof mutations check check-format check-lint check-types check-layers check-links format docs lock bench bench-jobs bench-estimates bench-monitoring
 
 setup: $(READY)
 	@:
@@ -84,6 +85,9 @@ bench: $(READY)
 
 bench-jobs: $(READY)
 	@$(VENV)/bin/python -m benchmarks.jobs $(ARGS)
+
+bench-estimates: $(READY)
+	@$(VENV)/bin/python -m benchmarks.job_estimates $(ARGS)
 
 bench-monitoring: $(READY)
 	@$(VENV)/bin/python -m benchmarks.monitoring $(ARGS)

@@ -139,7 +139,6 @@ async def test_workers_and_their_monitoring_are_in_it(api: Api) -> None:
         ("worker.registered", "w1"),
         ("worker.changed", "w1"),
         ("schedule.created", "worker-metrics-w1"),
-        ("schedule.run", "worker-metrics-w1"),
         ("worker.removed", "w1"),
         ("schedule.removed", "worker-metrics-w1"),
     ]

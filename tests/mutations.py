@@ -124,7 +124,7 @@ PROTOCOL = (
     Mutation(
         "a commit that owns makes no lease",
         f"{SCHEDULING}/commit.lua",
-        "  gather('ZADD', LEASES[run.lane], lease, run.id)\n",
+        "  gather('ZADD', PREFIX .. 'leases:' .. run.lane, lease, run.id)\n",
         "",
     ),
     Mutation("a skipped fire is not counted", f"{SCHEDULING}/commit.lua", "{ skipped = 1 + missed }", "{}"),
@@ -154,7 +154,9 @@ PROTOCOL = (
     Mutation(
         "poison runs are taken over for ever", f"{LUA}/claim.lua", "if takeovers > takeover_limit then", "if false then"
     ),
-    Mutation("a claimed run stays ready", f"{LUA}/claim.lua", "  gather('ZREM', READY[lane.name], id)\n", ""),
+    Mutation(
+        "a claimed run stays ready", f"{LUA}/claim.lua", "  gather('ZREM', PREFIX .. 'ready:' .. lane.name, id)\n", ""
+    ),
     Mutation("nothing is taken over", f"{LUA}/claim.lua", "      take_over(id, lane.name)\n", ""),
     Mutation("a take-over is not announced", f"{LUA}/claim.lua", "  announce('job.lost'", "  local _ = ('job.lost'"),
     Mutation(
@@ -174,7 +176,7 @@ PROTOCOL = (
     Mutation(
         "the next in the backlog is forgotten",
         f"{LUA}/lifecycle.lua",
-        "  return ready + release_next(run.job)\n",
+        "  return release_next(run.job)\n",
         "  return 0\n",
     ),
     Mutation(

@@ -14,7 +14,7 @@ def emit_prelude() -> str:
     The order is: a shebang if there is one, the locals ``PREFIX`` (``"{ns}:"``), ``SOURCE`` and ``EVENTS_KEPT``, this
     prelude, the script's own text. ``emit`` returns the entry id of the event.
     """
-    return script("emit") + script("record")
+    return f"{script('emit')}\n{script('record')}"
 
 
 @cache

@@ -6,6 +6,7 @@ from importlib.resources import files
 
 from domain.runs.run import TRANSITIONS
 from infrastructure.events.lua import emit_prelude
+from infrastructure.runs.parts import parts_of, program, with_numbers
 
 WHERE = {
     "take": "infrastructure.scheduling",
@@ -27,9 +28,6 @@ WHERE = {
     "rerun": "infrastructure.jobs",
     "exported": "infrastructure.jobs",
 }
-ABOUT_INSTANCES = frozenset({"announce", "renew", "leave"})
-"""The scripts that are given what instances.lua defines."""
-
 ALLOWED_OUT_OF_MEMORY = frozenset(
     {"claim", "reclaim", "renew", "settle", "cancel", "unpark", "announce", "leave", "exported"}
 )
@@ -53,29 +51,53 @@ class Retention:
     exported_at_most: int = 0
 
 
+CLOSING = {
+    "stats_changed": "write_stats",
+    "dropped": "forget_dropped",
+    "changed": "write_changed",
+    "first_changed": "write_open",
+    "gathered": "write_gathered",
+    "retained": "trim_retained",
+}
+"""What a script keeps in mind while it runs -> what writes that down when it has ended, in this order."""
+
+RARE = {
+    "change": frozenset({"keep_limit", "count", "remove", "cancel_waiting"}),
+    "commit": frozenset({"supersede", "remove", "count", "create_held", "remove_open"}),
+    "claim": frozenset({"expire_overdue", "tell_story", "park", "count"}),
+    "settle": frozenset({"fail", "retry", "terminate", "give_back", "park", "tell_schedule", "stats_text", "let_go"}),
+    "submit": frozenset({"supersede", "create_held"}),
+    "sweep": frozenset({"expire_overdue"}),
+}
+"""What hardly any call of a script does: what only that needs is made when it is called for."""
+
+
 @cache
 def source(name: str, retention: Retention, *, allow_oom: bool = False) -> str:
     """Return the whole text of a script. By its shebang a server without memory refuses it whole, if it brings work."""
     flags = " flags=allow-oom" if allow_oom or name in ALLOWED_OUT_OF_MEMORY else ""
     allowed = ",".join(f"['{old}>{new}']=true" for old, targets in TRANSITIONS.items() for new in targets)
-    head = (
-        f"#!lua{flags}\n"
-        "local PREFIX, SOURCE = KEYS[1], ARGV[1]\n"
-        f"local ALLOWED = {{{allowed}}}\n"
-        f"local EVENTS_KEPT, HISTORY_KEPT = {retention.events_kept}, {retention.runs_kept_per_schedule}\n"
-        f"local DONE_KEPT, DONE_TTL_MS = {retention.finished_jobs_kept}, {retention.finished_jobs_ttl_s * 1000:.0f}\n"
-        f"local DEAD_KEPT, DEAD_TTL_MS = {retention.dead_jobs_kept}, {retention.dead_jobs_ttl_s * 1000:.0f}\n"
-        f"local EXPORTED_AT_MOST = {retention.exported_at_most}\n"
-    )
-    texts = [
-        emit_prelude(),
-        *(_text("infrastructure.runs", part) for part in ("prelude", "runs", "lifecycle")),
-        _text("infrastructure.scheduling", "schedules"),
-        *([_text("infrastructure.runs", "instances")] if name in ABOUT_INSTANCES else []),
-        f"local function main()\n{_text(WHERE[name], name)}\nend",
-        "local done, reply = pcall(main)\nflush()\nif not done then error(reply, 0) end\nreturn reply\n",
-    ]
-    return head + "\n".join(texts)
+    head = f"local PREFIX, SOURCE = KEYS[1], ARGV[1]\n\nlocal ALLOWED = {{{allowed}}}\n"
+    *shared, own = with_numbers([head, *_shared(), _text(WHERE[name], name)], _numbers(retention))
+    parts = [part for text in shared for part in parts_of(text)]
+    return f"#!lua{flags}\n" + program(own, parts, CLOSING, RARE.get(name, frozenset()))
+
+
+def _numbers(retention: Retention) -> dict[str, int]:
+    return {
+        "EVENTS_KEPT": retention.events_kept,
+        "HISTORY_KEPT": retention.runs_kept_per_schedule,
+        "DONE_KEPT": retention.finished_jobs_kept,
+        "DONE_TTL_MS": round(retention.finished_jobs_ttl_s * 1000),
+        "DEAD_KEPT": retention.dead_jobs_kept,
+        "DEAD_TTL_MS": round(retention.dead_jobs_ttl_s * 1000),
+        "EXPORTED_AT_MOST": retention.exported_at_most,
+    }
+
+
+def _shared() -> list[str]:
+    runs = [_text("infrastructure.runs", name) for name in ("prelude", "runs", "lifecycle", "instances")]
+    return [emit_prelude(), *runs, _text("infrastructure.scheduling", "schedules")]
 
 
 def _text(package: str, name: str) -> str:

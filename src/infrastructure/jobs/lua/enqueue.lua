@@ -14,7 +14,7 @@ local function count_waiting(queue)
   if waiting[queue] then return waiting[queue] end
   local all, n = lanes_known(#ARGV + 1), 0
   for _, lane in ipairs(all) do
-    if lane.queue == 'queue:' .. queue then n = n + redis.call('ZCARD', READY[lane.name]) end
+    if lane.queue == 'queue:' .. queue then n = n + redis.call('ZCARD', PREFIX .. 'ready:' .. lane.name) end
   end
   waiting[queue] = n
   return n
@@ -37,7 +37,7 @@ local function read_pattern(at)
   run.order = is_later and due or order_at(run, NOW)
   redis.call('SADD', PREFIX .. 'lanes', lane)
   return { run = run, text = pieces(text_of(run)), event = pieces(told_of(run, '')), payload = rest .. '\n', queue = queue,
-    expires = expires, is_later = is_later, place = is_later and KEY.later or READY[lane],
+    expires = expires, is_later = is_later, place = is_later and PREFIX .. 'later' or PREFIX .. 'ready:' .. lane,
     corr = noted(run, 'corr'), trace = noted(run, 'trace') }
 end
 
@@ -54,12 +54,12 @@ end
 
 local function create_one(pattern, id, data)
   runs_read[id] = pattern.run -- for who asks for the same job again in this call
-  gather('HSET', KEY.runs, id, table.concat(pattern.text, id))
-  gather('HSET', KEY.payloads, id, pattern.payload .. data)
+  gather('HSET', RUNS, id, table.concat(pattern.text, id))
+  gather('HSET', PAYLOADS, id, pattern.payload .. data)
   emit('job.queued', table.concat(pattern.event, id), pattern.corr, pattern.trace)
   gather('ZADD', pattern.place, pattern.run.order, id)
-  gather('ZADD', KEY.oneshots, NOW_TEXT, id)
-  if pattern.expires ~= '' then gather('ZADD', KEY.expiring, pattern.expires, id) end
+  gather('ZADD', PREFIX .. 'oneshots', NOW_TEXT, id)
+  if pattern.expires ~= '' then gather('ZADD', PREFIX .. 'expiring', pattern.expires, id) end
   if pattern.is_later then later = true else now_ready = true end
 end
 
@@ -82,7 +82,7 @@ local patterns, ids, reply = {}, {}, { NOW_TEXT }
 for at = FIRST, first_job - 1, TEXTS do patterns[#patterns + 1] = read_pattern(at) end
 for at = first_job, #ARGV, FIELDS do ids[#ids + 1] = ARGV[at + 1] end
 load_all(ids)
-schedules = fetch(KEY.states, ids)
+schedules = fetch(STATES, ids)
 for at = first_job, #ARGV, FIELDS do
   reply[#reply + 1] = enqueue(patterns[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
 end

@@ -3,7 +3,7 @@
 -- Reply: how many are let go
 local done = {}
 for i = 2, #ARGV, 2 do
-  local ended = redis.call('ZSCORE', KEY.export, ARGV[i])
+  local ended = redis.call('ZSCORE', PREFIX .. 'export', ARGV[i])
   if ended and int(tonumber(ended)) == ARGV[i + 1] then done[#done + 1] = ARGV[i] end
 end
 let_go('export', done)

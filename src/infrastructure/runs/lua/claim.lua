@@ -16,7 +16,7 @@ local all, lanes = lanes_known(6)
 local function executing(name)
   local n = 0
   for _, lane in ipairs(all) do
-    if lane.queue == name or lane.job == name then n = n + redis.call('ZCARD', LEASES[lane.name]) end
+    if lane.queue == name or lane.job == name then n = n + redis.call('ZCARD', PREFIX .. 'leases:' .. lane.name) end
   end
   return n
 end
@@ -43,14 +43,14 @@ expire_overdue()
 local next_look
 local function look_at(ms) if ms and (not next_look or ms < next_look) then next_look = ms end end
 look_at(tonumber(redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')[2]))
-look_at(tonumber(redis.call('ZRANGE', KEY.expiring, 0, 0, 'WITHSCORES')[2]))
+look_at(tonumber(redis.call('ZRANGE', PREFIX .. 'expiring', 0, 0, 'WITHSCORES')[2]))
 
 local lease_end = int(NOW + lease)
 local function own(run)
   run.token = int(math.max((tonumber(run.token) or 0) + 1, NOW_US))
   run.attempt, run.owner, run.started = run.attempt + 1, SOURCE, NOW_TEXT
   move(run, 'running')
-  gather('ZADD', LEASES[run.lane], lease_end, run.id)
+  gather('ZADD', PREFIX .. 'leases:' .. run.lane, lease_end, run.id)
   announce('job.started', run, ',"token":"' .. run.token .. '"')
   claimed[#claimed + 1] = run
 end
@@ -77,14 +77,14 @@ end
 if NOW >= quiet_until then
   for _, lane in ipairs(lanes) do
     if #claimed >= limit then break end
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES[lane.name], '-inf', '(' .. NOW_TEXT, 'LIMIT', 0, limit - #claimed)) do
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', PREFIX .. 'leases:' .. lane.name, '-inf', '(' .. NOW_TEXT, 'LIMIT', 0, limit - #claimed)) do
       take_over(id, lane.name)
     end
   end
 else
   -- A lease that ends later than any can was made before the store's clock was put back: nobody may have it any more.
   for _, lane in ipairs(lanes) do
-    local leases = LEASES[lane.name]
+    local leases = PREFIX .. 'leases:' .. lane.name
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '(' .. int(NOW + LONGEST_LEASE_MS), '+inf', 'LIMIT', 0, 1000)) do
       redis.call('ZADD', leases, lease_end, id)
     end
@@ -96,7 +96,7 @@ end
 local free, rooms, rated = limit - #claimed, {}, {}
 local function tokens_of(name, rule)
   local every = 1000 / rule.rate
-  rated[name] = { every = every, burst = rule.burst, full_at = math.max(tonumber(redis.call('HGET', KEY.rates, name) or 0), NOW) }
+  rated[name] = { every = every, burst = rule.burst, full_at = math.max(tonumber(redis.call('HGET', PREFIX .. 'rates', name) or 0), NOW) }
   return math.floor(rule.burst - (rated[name].full_at - NOW) / every + 1e-6)
 end
 
@@ -117,12 +117,12 @@ end
 -- queue -> its lanes in which something is ready, each with its first runs in order
 local queues, blocked, aside, ids = {}, 0, 0, {}
 for _, lane in ipairs(lanes) do
-  local n = redis.call('ZCARD', READY[lane.name])
+  local n = redis.call('ZCARD', PREFIX .. 'ready:' .. lane.name)
   left = left + n
   if n > 0 and not (has_room(lane.queue) and has_room(lane.job)) then
     blocked = blocked + n
   elseif n > 0 and free > 0 then
-    lane.found, lane.at = redis.call('ZRANGE', READY[lane.name], 0, free - 1, 'WITHSCORES'), 1
+    lane.found, lane.at = redis.call('ZRANGE', PREFIX .. 'ready:' .. lane.name, 0, free - 1, 'WITHSCORES'), 1
     queues[lane.queue] = queues[lane.queue] or {}
     table.insert(queues[lane.queue], lane)
     for i = 1, #lane.found, 2 do ids[#ids + 1] = lane.found[i] end
@@ -147,9 +147,9 @@ end
 -- one that is behind is next. A queue that had nothing to do does not get the time back. Nobody counts while one is alone.
 local clocks, floor, used = {}, 0, {}
 local is_shared = next(queues) and next(queues, (next(queues)))
-if is_shared then floor = tonumber(redis.call('HGET', KEY.shares, '.') or 0) end
+if is_shared then floor = tonumber(redis.call('HGET', PREFIX .. 'shares', '.') or 0) end
 for queue in pairs(queues) do
-  clocks[queue] = is_shared and math.max(tonumber(redis.call('HGET', KEY.shares, queue) or 0), floor) or 0
+  clocks[queue] = is_shared and math.max(tonumber(redis.call('HGET', PREFIX .. 'shares', queue) or 0), floor) or 0
 end
 
 local function next_lane()
@@ -175,7 +175,7 @@ while free > 0 do
   if not lane then break end
   local id = lane.found[lane.at]
   lane.at = lane.at + 2
-  gather('ZREM', READY[lane.name], id)
+  gather('ZREM', PREFIX .. 'ready:' .. lane.name, id)
   left = left - 1
   local run = load(id)
   if run and run.status == 'queued' then
@@ -192,11 +192,11 @@ while free > 0 do
 end
 
 if is_shared and next(used) then
-  gather('HSET', KEY.shares, '.', string.format('%.6f', floor))
-  for queue in pairs(used) do gather('HSET', KEY.shares, queue, string.format('%.6f', clocks[queue])) end
+  gather('HSET', PREFIX .. 'shares', '.', string.format('%.6f', floor))
+  for queue in pairs(used) do gather('HSET', PREFIX .. 'shares', queue, string.format('%.6f', clocks[queue])) end
 end
 for name, rate in pairs(rated) do
-  if rate.full_at > NOW then gather('HSET', KEY.rates, name, string.format('%.3f', rate.full_at)) end
+  if rate.full_at > NOW then gather('HSET', PREFIX .. 'rates', name, string.format('%.3f', rate.full_at)) end
   if rooms[name] <= 0 then look_at(math.max(rate.full_at - (rate.burst - 1) * rate.every, NOW + 1)) end
 end
 -- With slots left over, it is a limit that holds back what is still ready; behind what was put aside there may be more.
@@ -204,7 +204,7 @@ if free > 0 and aside == 0 then blocked, left = left, 0 else left = left - block
 
 ids = {}
 for i, run in ipairs(claimed) do ids[i] = run.id end
-local payloads = fetch(KEY.payloads, ids)
+local payloads = fetch(PAYLOADS, ids)
 for i, run in ipairs(claimed) do
   claimed[i] = { run.tag, payloads[run.id] or '', run.lane, run.attempt, run.retries, run.token }
 end

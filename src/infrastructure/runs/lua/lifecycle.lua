@@ -1,4 +1,7 @@
 -- A long result stays in the event alone: twenty of them a schedule would be more history than state.
+local LONGEST_ENDING = 16384
+-- Trimmed seldom: so many more than are shown.
+local HISTORY_SLACK = 10
 local function remember(job, how, ending)
   local key = PREFIX .. 'history:' .. job
   local kept = redis.call('LPUSH', key, '{' .. how .. ',"ended_at":' .. NOW_TEXT .. (#ending > LONGEST_ENDING and '' or ending) .. '}')
@@ -15,59 +18,71 @@ local function drop(id)
   dropped[#dropped + 1], dropped[id] = id, true
 end
 
+local function forget_dropped()
+  for _, id in ipairs(dropped) do
+    if not changed[id] then -- and made anew
+      gather('HDEL', RUNS, id)
+      gather('HDEL', PAYLOADS, id)
+    end
+  end
+end
+
+local retained = false
+
 -- A one-shot that is over is kept while anything holds it: `done` for a while, `dead` when it failed, until somebody retries it
 -- or it is too old, and `export` until the history has it.
-local HELD_BY = { 'done', 'dead', 'export' }
-local retained = false
 local function retain(run, ending)
   if run.owner ~= '' then note(run, 'by', run.owner) end
   run.owner, run.order = '', ''
   note(run, 'held', nil)
   note(run, 'ended', NOW_TEXT)
   note(run, 'ending', '{' .. string.sub(ending, 2) .. '}')
-  gather('ZREM', KEY.oneshots, run.id)
-  gather('ZADD', KEY.done, NOW_TEXT, run.id)
-  if EXPORTED_AT_MOST > 0 then gather('ZADD', KEY.export, NOW_TEXT, run.id) end
+  gather('ZREM', PREFIX .. 'oneshots', run.id)
+  gather('ZADD', PREFIX .. 'done', NOW_TEXT, run.id)
+  if EXPORTED_AT_MOST > 0 then gather('ZADD', PREFIX .. 'export', NOW_TEXT, run.id) end
   if run.status == 'failed' then
-    gather('ZADD', KEY.dead, NOW_TEXT, run.id)
+    gather('ZADD', PREFIX .. 'dead', NOW_TEXT, run.id)
     announce('job.dead', run, ending)
   end
   retained = true
 end
 
 -- Let go of runs; those that nothing else holds are forgotten.
-local function let_go(holder, ids)
-  in_chunks(ids, function(i, j)
-    redis.call('ZREM', KEY[holder], unpack(ids, i, j))
+local function let_go(holder, all)
+  for i = 1, #all, CHUNK do
+    local ids = { unpack(all, i, math.min(i + CHUNK - 1, #all)) }
+    redis.call('ZREM', PREFIX .. holder, unpack(ids))
     local held, forgotten = {}, {}
-    for _, other in ipairs(HELD_BY) do
+    for _, other in ipairs({ 'done', 'dead', 'export' }) do
       if other ~= holder then
-        for n, score in ipairs(redis.call('ZMSCORE', KEY[other], unpack(ids, i, j))) do held[n] = held[n] or score end
+        for n, score in ipairs(redis.call('ZMSCORE', PREFIX .. other, unpack(ids))) do held[n] = held[n] or score end
       end
     end
-    for n = 1, j - i + 1 do
-      if not held[n] then forgotten[#forgotten + 1] = ids[i + n - 1] end
+    for n, id in ipairs(ids) do
+      if not held[n] then forgotten[#forgotten + 1] = id end
     end
     if #forgotten > 0 then
-      redis.call('HDEL', KEY.runs, unpack(forgotten))
-      redis.call('HDEL', KEY.payloads, unpack(forgotten))
+      redis.call('HDEL', RUNS, unpack(forgotten))
+      redis.call('HDEL', PAYLOADS, unpack(forgotten))
     end
-  end)
+  end
 end
 
 -- The oldest that are too old or too many, some at a time.
+local TRIMMED_AT_ONCE = 500
 local function surplus(holder, most, ttl_ms)
-  local old = ttl_ms and redis.call('ZRANGEBYSCORE', KEY[holder], '-inf', int(NOW - ttl_ms), 'LIMIT', 0, TRIMMED_AT_ONCE) or {}
-  local too_many = redis.call('ZCARD', KEY[holder]) - most
+  local old = ttl_ms and redis.call('ZRANGEBYSCORE', PREFIX .. holder, '-inf', int(NOW - ttl_ms), 'LIMIT', 0, TRIMMED_AT_ONCE) or {}
+  local too_many = redis.call('ZCARD', PREFIX .. holder) - most
   if #old > 0 or too_many <= 0 then return old end
-  return redis.call('ZRANGE', KEY[holder], 0, math.min(too_many, TRIMMED_AT_ONCE) - 1)
+  return redis.call('ZRANGE', PREFIX .. holder, 0, math.min(too_many, TRIMMED_AT_ONCE) - 1)
 end
 
 local function trim_retained()
+  if not retained then return end
   let_go('done', surplus('done', DONE_KEPT, DONE_TTL_MS))
   let_go('dead', surplus('dead', DEAD_KEPT, DEAD_TTL_MS))
   local lost = surplus('export', EXPORTED_AT_MOST) -- all, after the history was turned off
-  if #lost > 0 then redis.call('HINCRBY', KEY.meta, 'export_dropped', #lost) end
+  if #lost > 0 then redis.call('HINCRBY', PREFIX .. 'meta', 'export_dropped', #lost) end
   let_go('export', lost)
 end
 
@@ -75,27 +90,24 @@ end
 local function order_at(run, ms) return int(ms - (noted(run, 'ahead_ms') or 0)) end
 
 -- Runs that share a key have so many places among them; who finds none waits, and is ready again when one gives up its own.
-local function holders(key) return PREFIX .. 'holders:' .. key end
-local function keyed(key) return PREFIX .. 'keyed:' .. key end
-
 local function takes_place(run)
   local key = noted(run, 'key')
-  if not key or redis.call('SISMEMBER', holders(key), run.id) == 1 then return true end
-  if redis.call('SCARD', holders(key)) >= (noted(run, 'key_limit') or 1) then
-    redis.call('ZADD', keyed(key), run.order, run.id)
+  if not key or redis.call('SISMEMBER', PREFIX .. 'holders:' .. key, run.id) == 1 then return true end
+  if redis.call('SCARD', PREFIX .. 'holders:' .. key) >= (noted(run, 'key_limit') or 1) then
+    redis.call('ZADD', PREFIX .. 'keyed:' .. key, run.order, run.id)
     return false
   end
-  redis.call('SADD', holders(key), run.id)
+  redis.call('SADD', PREFIX .. 'holders:' .. key, run.id)
   return true
 end
 
 -- Take a run out of what executes; returns how many others that made ready.
 local function stop_executing(run)
-  gather('ZREM', LEASES[run.lane], run.id)
+  gather('ZREM', PREFIX .. 'leases:' .. run.lane, run.id)
   local key = noted(run, 'key')
   if not key then return 0 end
-  redis.call('SREM', holders(key), run.id)
-  local id = redis.call('ZPOPMIN', keyed(key))[1]
+  redis.call('SREM', PREFIX .. 'holders:' .. key, run.id)
+  local id = redis.call('ZPOPMIN', PREFIX .. 'keyed:' .. key)[1]
   local following = id and load(id)
   if not following then return 0 end
   make_ready(id, following.lane, following.order)
@@ -105,8 +117,24 @@ end
 -- One that executes may be marked as parked too, as nobody else knew it. Nearly always none is.
 local any_marked
 local function unmark(id)
-  if any_marked == nil then any_marked = redis.call('EXISTS', KEY.parked) == 1 end
-  if any_marked then gather('HDEL', KEY.parked, id) end
+  if any_marked == nil then any_marked = redis.call('EXISTS', PREFIX .. 'parked') == 1 end
+  if any_marked then gather('HDEL', PREFIX .. 'parked', id) end
+end
+
+-- What the end of a run means for its schedule. Returns how many others that made ready.
+local function tell_schedule(run, status, ending, facts)
+  facts.last_outcome, facts.last_ended = facts.last_outcome or status, NOW
+  local changes = { [status] = 1 }
+  -- What fired is counted when it is over; until then whoever shows counters adds the runs that are open.
+  if run.reason == 'fire' or run.reason == 'catch_up' then
+    changes.fired, facts.last_fire = 1, tonumber(string.match(run.id, '%.(%d+)$'))
+  end
+  if count(run.id, run.job, changes, facts) then remember(run.job, how_it_ended(run), ending) end
+  if noted(run, 'held') then
+    redis.call('LREM', PREFIX .. 'backlog:' .. run.job, 1, run.id)
+    return 0
+  end
+  return release_next(run.job)
 end
 
 -- End a run: `status` is terminal, `ending` JSON members with a leading comma (error, result, why), `facts` what the
@@ -117,9 +145,9 @@ local function finish(run, status, topic, ending, facts)
   if was == 'running' then
     ready = stop_executing(run)
   else
-    gather('ZREM', READY[run.lane], run.id)
-    gather('ZREM', KEY.later, run.id)
-    if noted(run, 'key') then redis.call('ZREM', keyed(noted(run, 'key')), run.id) end
+    gather('ZREM', PREFIX .. 'ready:' .. run.lane, run.id)
+    gather('ZREM', PREFIX .. 'later', run.id)
+    if noted(run, 'key') then redis.call('ZREM', PREFIX .. 'keyed:' .. noted(run, 'key'), run.id) end
   end
   unmark(run.id)
   remove_open(run.job, run.id)
@@ -129,18 +157,7 @@ local function finish(run, status, topic, ending, facts)
     return ready
   end
   drop(run.id)
-  facts.last_outcome, facts.last_ended = facts.last_outcome or status, NOW
-  local changes = { [status] = 1 }
-  -- What fired is counted when it is over; until then whoever shows counters adds the runs that are open.
-  if run.reason == 'fire' or run.reason == 'catch_up' then
-    changes.fired, facts.last_fire = 1, tonumber(string.match(run.id, '%.(%d+)$'))
-  end
-  if count(run.id, run.job, changes, facts) then remember(run.job, how_it_ended(run), ending) end
-  if noted(run, 'held') then
-    redis.call('LREM', PREFIX .. 'backlog:' .. run.job, 1, run.id)
-    return ready
-  end
-  return ready + release_next(run.job)
+  return ready + tell_schedule(run, status, ending, facts)
 end
 
 -- What most attempts are: the first of a fire that succeeds, of this instance, with nothing noted. It is
@@ -156,7 +173,7 @@ local function succeed_plainly(id, token, ending)
   local its_token, started, job, lane, tag = string.match(text, PLAIN)
   if its_token ~= token or first_open[job] ~= id or not no_others[job] or not count_success(id, job) then return false end
   tag = string.sub(text, tag)
-  gather('ZREM', LEASES[lane], id)
+  gather('ZREM', PREFIX .. 'leases:' .. lane, id)
   unmark(id)
   set_first(job, false)
   drop(id)
@@ -167,10 +184,10 @@ end
 
 -- End what nobody started in time; some at a time.
 local function expire_overdue()
-  local overdue = redis.call('ZRANGEBYSCORE', KEY.expiring, '-inf', NOW_TEXT, 'LIMIT', 0, CHUNK)
+  local overdue = redis.call('ZRANGEBYSCORE', PREFIX .. 'expiring', '-inf', NOW_TEXT, 'LIMIT', 0, CHUNK)
   load_all(overdue)
   for _, id in ipairs(overdue) do
-    redis.call('ZREM', KEY.expiring, id)
+    redis.call('ZREM', PREFIX .. 'expiring', id)
     local run = load(id)
     if run and run.status == 'queued' and run.attempt == 0 then
       finish(run, 'expired', 'job.expired', ',"why":"nobody started it in time"', {})
@@ -191,13 +208,13 @@ local function create(run)
   add_open(run) -- first, as the one thing here that a stranger's key can refuse
   runs_read[born(run).id] = run
   touch(run)
-  gather('HSET', KEY.payloads, run.id, run.payload)
+  gather('HSET', PAYLOADS, run.id, run.payload)
 end
 
 local function create_ready(run, more)
   create(run)
   announce('job.queued', run, more)
-  gather('ZADD', READY[run.lane], run.order, run.id)
+  gather('ZADD', PREFIX .. 'ready:' .. run.lane, run.order, run.id)
 end
 
 -- Let a run wait for others of its schedule.
@@ -231,7 +248,7 @@ local function park(run, why, more)
   stop_executing(run)
   move(run, 'queued')
   run.owner = ''
-  redis.call('HSET', KEY.parked, run.id, why)
+  redis.call('HSET', PREFIX .. 'parked', run.id, why)
   any_marked = true
   announce('job.parked', run, ',"why":' .. quote(why) .. more)
 end
@@ -252,23 +269,3 @@ local function beat(lease_ms)
   return quiet_until
 end
 
--- Write what was changed and gathered. Whatever a script did before it failed has happened, so this follows then too.
-local function flush()
-  write_stats()
-  for _, id in ipairs(dropped) do
-    if not changed[id] then -- and made anew
-      gather('HDEL', KEY.runs, id)
-      gather('HDEL', KEY.payloads, id)
-    end
-  end
-  for id, run in pairs(changed) do gather('HSET', KEY.runs, id, type(run) == 'string' and run or text_of(run)) end
-  for job in pairs(first_changed) do
-    if first_open[job] then gather('HSET', KEY.open, job, first_open[job]) else gather('HDEL', KEY.open, job) end
-  end
-  for command, lists in pairs(gathered) do
-    for key, list in pairs(lists) do
-      in_chunks(list, function(i, j) redis.call(command, key, unpack(list, i, j)) end)
-    end
-  end
-  if retained then trim_retained() end
-end

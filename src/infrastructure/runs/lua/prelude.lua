@@ -1,25 +1,29 @@
--- What all scripts share. In front of this text stand, written by infrastructure/runs/scripts.py:
+-- What all scripts share. Of this text and those that follow it a script is given the paragraphs that it needs, and what
+-- those need: see infrastructure/runs/parts.py. A name that stands for a whole number is replaced by it. So a paragraph is
+-- whole, begins with `local`, and does nothing that matters to who does not use it. In front of all stand:
 --   PREFIX SOURCE    the key prefix (KEYS[1]) and the calling instance (ARGV[1])
 --   ALLOWED          the status transitions of domain.runs.run, e.g. ALLOWED['queued>running']
 --   EVENTS_KEPT HISTORY_KEPT DONE_KEPT DONE_TTL_MS DEAD_KEPT DEAD_TTL_MS      retention
 --   EXPORTED_AT_MOST how many settled one-shots may wait for the history, 0 where there is none
 --   emit             publishes an event
--- Specs, data, states and tokens are opaque strings here. After each script stands `flush()`.
+-- Specs, data, states and tokens are opaque strings here.
+
 local TIME = redis.call('TIME')
 local NOW = TIME[1] * 1000 + math.floor(TIME[2] / 1000)
 local NOW_US = TIME[1] * 1000000 + TIME[2]
 
-local LONGEST_ENDING = 16384
 local LONGEST_LEASE_MS = 300000
+
 local STORY_KEPT = 20
--- Trimmed seldom: so many more than are shown.
-local HISTORY_SLACK = 10
+
+-- So many values fit on Lua's stack with safety.
 local CHUNK = 1000
-local TRIMMED_AT_ONCE = 500
 
 local function int(x) return string.format('%d', x) end -- whole numbers all; '%.0f' would cost five times as much
-local function quote(x) return cjson.encode(x) end
+
 local NOW_TEXT = int(NOW)
+
+local quote = cjson.encode
 
 -- '<ms>' or '<ms>@<deadline>': a duration, and until when (ms) somebody waits for the answer. A server that was frozen reads
 -- what was sent to it long ago: what its caller has given up then hides and claims nothing. Returns nil for such a call.
@@ -43,14 +47,16 @@ local function gather(command, key, a, b)
   if b then list[#list + 1] = b end
 end
 
--- The keys of one lane, or of one family: name -> the whole key.
-local function keys_of(family)
-  return setmetatable({}, { __index = function(keys, name)
-    keys[name] = PREFIX .. family .. name
-    return keys[name]
-  end })
-end
-local KEY, LEASES, READY = keys_of(''), keys_of('leases:'), keys_of('ready:')
+-- Keys that are used often.
+local RUNS = PREFIX .. 'runs'
+
+local PAYLOADS = PREFIX .. 'payloads'
+
+local STATS = PREFIX .. 'stats'
+
+local STATES = PREFIX .. 'states'
+
+local OPEN = PREFIX .. 'open'
 
 -- '<job>@<version>' or '<job>@<version>#<queue>' in its parts: what an instance must know, the job, and the queue ('' for none).
 local function split_lane(lane)
@@ -73,17 +79,20 @@ local function lanes_known(from)
   return all, ours
 end
 
--- Call `use` with parts of a list that fit on Lua's stack.
-local function in_chunks(list, use)
-  for i = 1, #list, CHUNK do use(i, math.min(i + CHUNK - 1, #list)) end
+local function write_gathered()
+  for command, lists in pairs(gathered) do
+    for key, list in pairs(lists) do
+      for i = 1, #list, CHUNK do redis.call(command, key, unpack(list, i, math.min(i + CHUNK - 1, #list))) end
+    end
+  end
 end
 
 -- Read many fields of one hash: field -> value, false for what is not there; into `found`, if there is one.
 local function fetch(key, fields, found)
   found = found or {}
-  in_chunks(fields, function(i, j)
-    local values = redis.call('HMGET', key, unpack(fields, i, j))
-    for n = i, j do found[fields[n]] = values[n - i + 1] end
-  end)
+  for i = 1, #fields, CHUNK do
+    local values = redis.call('HMGET', key, unpack(fields, i, math.min(i + CHUNK - 1, #fields)))
+    for n = 1, #values do found[fields[i + n - 1]] = values[n] end
+  end
   return found
 end

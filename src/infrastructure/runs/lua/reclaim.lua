@@ -9,7 +9,7 @@ for i = 4, lanes - 1 do known[ARGV[i]] = true end
 
 local _, ours = lanes_known(lanes)
 for _, lane in ipairs(ours) do
-  local leased = redis.call('ZRANGE', LEASES[lane.name], 0, -1)
+  local leased = redis.call('ZRANGE', PREFIX .. 'leases:' .. lane.name, 0, -1)
   load_all(leased)
   for _, id in ipairs(leased) do
     if not known[id] then

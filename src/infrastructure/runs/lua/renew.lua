@@ -9,7 +9,7 @@ for i = 5, #ARGV, 3 do
   local id, lane, token = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local run = load(id)
   if run and run.status == 'running' and run.owner == SOURCE and run.token == token then
-    gather('ZADD', LEASES[lane], int(NOW + lease), id)
+    gather('ZADD', PREFIX .. 'leases:' .. lane, int(NOW + lease), id)
   else
     lost[#lost + 1] = id
   end

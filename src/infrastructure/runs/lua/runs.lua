@@ -1,10 +1,9 @@
 -- A run is one text in `runs`, whose lines infrastructure/runs/records.py reads too: what changes, then what does not. The
 -- tag, its last and longest line, is cut off by its place: a pattern reads it letter by letter.
 -- `more` is JSON of what few runs have: held, stopped, takeovers, error, story, progress, message, corr, trace, ended, ending, by.
-local LINES = '^' .. string.rep('([^\n]*)\n', 8) .. '()[^\n]*\n' .. string.rep('([^\n]*)\n', 3) .. '()'
-
 local function parse(id, text)
-  local status, attempt, retries, token, owner, order, started, more, fixed, job, lane, reason, tag = string.match(text, LINES)
+  local status, attempt, retries, token, owner, order, started, more, fixed, job, lane, reason, tag = string.match(text,
+    '^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n()[^\n]*\n([^\n]*)\n([^\n]*)\n([^\n]*)\n()')
   if not tag then return false end -- somebody else wrote it
   return { id = id, status = status, attempt = tonumber(attempt), retries = tonumber(retries), token = token, owner = owner,
     order = order, started = started, more = more ~= '' and cjson.decode(more) or nil, fixed = string.sub(text, fixed),
@@ -18,7 +17,11 @@ end
 
 -- Runs are read once a call, changed here, and written when the script ends: id -> run, its text as long as nobody asked for
 -- more, or false for what is not there. What is changed may be a text too.
-local runs_read, changed, dropped = {}, {}, {}
+local runs_read = {}
+
+local changed = {}
+
+local dropped = {}
 
 local function load_all(ids)
   local missing = {}
@@ -28,7 +31,7 @@ local function load_all(ids)
       missing[#missing + 1] = id
     end
   end
-  fetch(KEY.runs, missing, runs_read)
+  fetch(RUNS, missing, runs_read)
 end
 
 local function load(id)
@@ -38,6 +41,10 @@ local function load(id)
 end
 
 local function touch(run) changed[run.id] = run end
+
+local function write_changed()
+  for id, run in pairs(changed) do gather('HSET', RUNS, id, type(run) == 'string' and run or text_of(run)) end
+end
 
 local function noted(run, name) return run.more and run.more[name] end
 
@@ -60,6 +67,7 @@ end
 
 -- What events tell of a run. `more` is '' or JSON members with a leading comma.
 local US = quote(SOURCE)
+
 local function told_of(run, more)
   local who = (run.owner == '' or run.owner == SOURCE) and US or quote(run.owner)
   return '{' .. run.tag .. ',"attempt":' .. run.attempt .. ',"instance_id":' .. who .. more .. '}'
@@ -71,14 +79,17 @@ end
 
 -- Counters belong to one incarnation of a schedule, which the ids of its runs name: incarnations grow with time. A run of
 -- an older one counts nowhere. Returns whether the run belongs to the schedule as it stands.
-local stats_of, stats_changed = {}, {}
+local stats_of = {}
+
+local stats_changed = {}
+
 local function stats_for(job)
   local stats = stats_of[job]
-  if stats == nil then stats = redis.call('HGET', KEY.stats, job) end
+  if stats == nil then stats = redis.call('HGET', STATS, job) end
   if type(stats) == 'string' then
     stats = cjson.decode(stats)
   elseif not stats then
-    stats = redis.call('HEXISTS', KEY.states, job) == 1 and {}
+    stats = redis.call('HEXISTS', STATES, job) == 1 and {}
   end
   stats_of[job] = stats
   return stats
@@ -101,11 +112,9 @@ local function count(run_id, job, changes, facts)
 end
 
 -- As text the counters begin with what a success changes, so that `count_success` can change it there: nearly every run is one.
-local FIRST = { 'incarnation', 'fired', 'succeeded', 'last_fire', 'last_ended', 'last_outcome' }
-local COUNTERS = '^{"incarnation":"([^"]*)","fired":(%d+),"succeeded":(%d+),"last_fire":(%d+),"last_ended":%d+,"last_outcome":"%a+"(.*)$'
 local function stats_text(stats)
   local texts, rest = {}, {}
-  for _, name in ipairs(FIRST) do
+  for _, name in ipairs({ 'incarnation', 'fired', 'succeeded', 'last_fire', 'last_ended', 'last_outcome' }) do
     if stats[name] == nil then return cjson.encode(stats) end
     texts[#texts + 1] = quote(name) .. ':' .. quote(stats[name])
     rest[name] = true
@@ -121,7 +130,8 @@ local function count_success(run_id, job)
   local text = stats_of[job]
   if type(text) ~= 'string' then return false end
   local incarnation, due = string.match(run_id, '@([^.]*)%.(%d+)$')
-  local of, fired, succeeded, last_fire, rest = string.match(text, COUNTERS)
+  local of, fired, succeeded, last_fire, rest = string.match(text,
+    '^{"incarnation":"([^"]*)","fired":(%d+),"succeeded":(%d+),"last_fire":(%d+),"last_ended":%d+,"last_outcome":"%a+"(.*)$')
   if of ~= incarnation or not of or tonumber(due) <= tonumber(last_fire) then return false end
   local once_more = int(fired + 1)
   stats_of[job] = '{"incarnation":"' .. of .. '","fired":' .. once_more .. ',"succeeded":' ..
@@ -134,12 +144,12 @@ end
 local function write_stats()
   for job in pairs(stats_changed) do
     local stats = stats_of[job]
-    if stats then gather('HSET', KEY.stats, job, type(stats) == 'string' and stats or stats_text(stats)) end
+    if stats then gather('HSET', STATS, job, type(stats) == 'string' and stats or stats_text(stats)) end
   end
 end
 
 -- Read the counters of many schedules in one command.
-local function prepare_stats(jobs) fetch(KEY.stats, jobs, stats_of) end
+local function prepare_stats(jobs) fetch(STATS, jobs, stats_of) end
 
 local function make_ready(id, lane, order)
   redis.call('ZADD', PREFIX .. 'ready:' .. lane, order, id)
@@ -147,29 +157,38 @@ end
 
 -- The runs of a schedule that are not over. Nearly always it is one: that is in the hash `open`, which is read and written
 -- for many schedules at once, and any others in a set of their own. job -> run id or false; which are known to have no set.
-local first_open, first_changed, no_others = {}, {}, {}
+local first_open, no_others = {}, {}
+
+local first_changed = {}
 
 -- Read what is needed of many schedules at once.
 local function prepare_open(jobs)
-  for job, id in pairs(fetch(KEY.open, jobs)) do
+  for job, id in pairs(fetch(OPEN, jobs)) do
     if first_open[job] == nil then first_open[job] = id end
   end
-  in_chunks(jobs, function(i, j)
-    local sets = {}
-    for n = i, j do sets[#sets + 1] = PREFIX .. 'active:' .. jobs[n] end
-    if redis.call('EXISTS', unpack(sets)) > 0 then return end
-    for n = i, j do no_others[jobs[n]] = true end
-  end)
+  for i = 1, #jobs, CHUNK do
+    local last, sets = math.min(i + CHUNK - 1, #jobs), {}
+    for n = i, last do sets[#sets + 1] = PREFIX .. 'active:' .. jobs[n] end
+    if redis.call('EXISTS', unpack(sets)) == 0 then
+      for n = i, last do no_others[jobs[n]] = true end
+    end
+  end
 end
 
 local function first_of(job)
-  if first_open[job] == nil then first_open[job] = redis.call('HGET', KEY.open, job) end
+  if first_open[job] == nil then first_open[job] = redis.call('HGET', OPEN, job) end
   return first_open[job]
 end
 
 local function set_first(job, id)
   first_open[job] = id
   first_changed[job] = true
+end
+
+local function write_open()
+  for job in pairs(first_changed) do
+    if first_open[job] then gather('HSET', OPEN, job, first_open[job]) else gather('HDEL', OPEN, job) end
+  end
 end
 
 local function open_runs(job)

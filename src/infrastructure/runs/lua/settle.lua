@@ -4,12 +4,8 @@
 --   ending (JSON members with a leading comma),
 --   more: JSON, '' when it succeeded: delay_ms, error, definition (incarnation and generation)
 -- Reply: { verdict ('settled' | 'lost') for each attempt..., runs made ready as the last }
-local stored = redis.call('GET', PREFIX .. 'batch:' .. SOURCE)
-if stored then
-  local number, reply = string.match(stored, '^(%d+) (.*)$')
-  if number == ARGV[2] then return cjson.decode(reply) end
-end
-local verdicts, ready = {}, 0
+
+local ready = 0
 
 local function fail(run, ending, why)
   ready = ready + finish(run, 'failed', 'job.failed', ending, { last_error = why })
@@ -38,7 +34,7 @@ local function retry(run, delay, ending, why)
 end
 
 local function terminate(run, ending, definition)
-  local state = redis.call('HGET', PREFIX .. 'states', run.job)
+  local state = redis.call('HGET', STATES, run.job)
   ready = ready + finish(run, 'succeeded', 'job.terminated', ending, { last_outcome = 'terminated' })
   if not state then return end
   state = cjson.decode(state)
@@ -72,8 +68,8 @@ end
 
 -- How long the jobs of a class take and how many of a queue end, both as averages that forget (domain/jobs/pace.py): for
 -- estimates alone. One read and one write a call.
-local MEMORY_MS, AVERAGED = 60000, 20
 local took, ended = {}, {}
+
 local function note_pace(run, began, succeeded)
   local _, job, queue = split_lane(run.lane)
   ended['queue:' .. queue] = (ended['queue:' .. queue] or 0) + 1
@@ -82,12 +78,16 @@ local function note_pace(run, began, succeeded)
   table.insert(took['job:' .. job], NOW - tonumber(began))
 end
 
+local MEMORY_MS = 60000
+
+local AVERAGED = 20
+
 local function write_pace()
   local fields = {}
   for field in pairs(ended) do fields[#fields + 1] = field end
   for field in pairs(took) do fields[#fields + 1] = field end
   if #fields == 0 then return end
-  local before = fetch(KEY.pace, fields)
+  local before = fetch(PREFIX .. 'pace', fields)
   for field, durations in pairs(took) do
     local average, n = string.match(before[field] or '0 0', '^(%S+) (%d+)')
     average, n = tonumber(average), tonumber(n)
@@ -95,19 +95,26 @@ local function write_pace()
       n = math.min(n + 1, AVERAGED)
       average = average + (ms - average) / n
     end
-    gather('HSET', KEY.pace, field, string.format('%.3f %d', average, n))
+    gather('HSET', PREFIX .. 'pace', field, string.format('%.3f %d', average, n))
   end
   for field, n in pairs(ended) do
     local rate, last, first = string.match(before[field] or '', '^(%S+) (%d+) (%d+)')
     local fading = last and math.exp(-math.max(0, NOW - tonumber(last)) / MEMORY_MS) or 0
     rate = (tonumber(rate) or 0) * fading + n * 1000 / MEMORY_MS
-    gather('HSET', KEY.pace, field, string.format('%.6f %s %s', rate, NOW_TEXT, first or NOW_TEXT))
+    gather('HSET', PREFIX .. 'pace', field, string.format('%.6f %s %s', rate, NOW_TEXT, first or NOW_TEXT))
   end
+end
+
+-- main
+local stored = redis.call('GET', PREFIX .. 'batch:' .. SOURCE)
+if stored then
+  local number, reply = string.match(stored, '^(%d+) (.*)$')
+  if number == ARGV[2] then return cjson.decode(reply) end
 end
 
 -- All runs first, and what is kept of their schedules, each in one command. One run may be named twice: what the first
 -- outcome made of it is seen by the second.
-local ids, jobs = {}, {}
+local ids, jobs, verdicts = {}, {}, {}
 for i = 3, #ARGV, 5 do
   ids[#ids + 1] = ARGV[i]
   jobs[#jobs + 1] = string.match(ARGV[i], '^([^@]*)@') -- a one-shot has no schedule

@@ -30,7 +30,7 @@ local function wish(text)
 end
 
 local function one_shot()
-  if redis.call('HEXISTS', PREFIX .. 'states', id) == 1 then return { 'taken', 'schedule', {} } end
+  if redis.call('HEXISTS', STATES, id) == 1 then return { 'taken', 'schedule', {} } end
   local old = load(id)
   if not old then
     place()
@@ -38,7 +38,7 @@ local function one_shot()
     record()
     return { 'created', 'queued', {} }
   end
-  if old.lane == lane and wish(redis.call('HGET', KEY.payloads, id) or '') == wish(payload) then
+  if old.lane == lane and wish(redis.call('HGET', PAYLOADS, id) or '') == wish(payload) then
     return { 'unchanged', old.status, {} }
   end
   if old.status ~= 'queued' or old.attempt ~= 0 then return { 'taken', old.status, {} } end
@@ -55,7 +55,7 @@ local known = load(id)
 if known then return { 'unchanged', known.status, {} } end
 
 local function is_defined_as(text)
-  local current = redis.call('HGET', PREFIX .. 'states', job)
+  local current = redis.call('HGET', STATES, job)
   if not current then return false end
   local incarnation, generation = identity(current)
   local wanted_incarnation, wanted_generation = identity(text)

@@ -63,7 +63,7 @@ local function park_schedule(id, look, lane, reason)
   local text = redis.call('HGET', PREFIX .. 'strays', id)
   local mark = text and cjson.decode(text)
   if mark and mark.lane == lane and mark.at >= look then return false end
-  if redis.call('HEXISTS', PREFIX .. 'states', id) == 0 then return false end
+  if redis.call('HEXISTS', STATES, id) == 0 then return false end
   redis.call('HSET', PREFIX .. 'strays', id, cjson.encode({ lane = lane, at = NOW, reason = reason }))
   redis.call('SADD', PREFIX .. 'strays:' .. lane, id)
   emit('schedule.changed', '{"id":' .. quote(id) .. ',"parked":' .. quote(reason) .. ',"lane":' .. quote(lane) .. '}')

@@ -7,7 +7,7 @@
 local id, expected, state, definition = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local old_lane, lane, look, topic, data, why, limit = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local HOLD_STILL_MS = 5000
-local current = redis.call('HGET', PREFIX .. 'states', id) or ''
+local current = redis.call('HGET', STATES, id) or ''
 
 -- A state without what a fire changes in it, and without the mark below.
 local function but_for_fires(text)
@@ -22,7 +22,7 @@ local function hold_still()
   if expected == '' or but_for_fires(current) ~= but_for_fires(expected) then return end
   if string.sub(current, -1) == ' ' or not redis.call('ZSCORE', due, id) then return end
   current = current .. ' '
-  redis.call('HSET', PREFIX .. 'states', id, current)
+  redis.call('HSET', STATES, id, current)
   redis.call('ZADD', due, 'GT', int(NOW + HOLD_STILL_MS), id)
 end
 
@@ -56,9 +56,10 @@ else
   if expected == '' then
     redis.call('ZADD', PREFIX .. 'ids', 0, id)
     -- Runs of an older schedule of this id may be executing still: the counters say whose they are from the first moment.
-    redis.call('HSET', PREFIX .. 'stats', id, '{"incarnation":' .. quote(identity(state)) .. '}')
+    redis.call('HSET', PREFIX .. 'stats', id, '{"incarnation":' .. quote((identity(state))) .. '}')
   end
-  if limit ~= '' then keep_limit(id, tonumber(limit)) end
+  local was = expected ~= '' and redis.call('HGET', PREFIX .. 'limits', id) or '1'
+  if limit ~= '' and limit ~= was then keep_limit(id, tonumber(limit)) end
 end
 emit(topic, data)
 record()

@@ -60,7 +60,7 @@ local token = int(NOW_US)
 local function create_own(run, more)
   run.status, run.attempt, run.token, run.owner, run.started = 'running', 1, token, SOURCE, NOW_TEXT
   create(run)
-  gather('ZADD', LEASES[run.lane], lease, run.id)
+  gather('ZADD', PREFIX .. 'leases:' .. run.lane, lease, run.id)
   announce('job.started', run, more .. ',"token":' .. quote(token))
   free = free - 1
   tokens[#tokens] = token
@@ -109,7 +109,7 @@ end
 local function commit_schedule(job, taken, state, lane, look, rule, dropped, n)
   local found = n > 0 and survey(job) -- first: what a stranger's key makes fail then fails before the fire is passed
   if state ~= '' then
-    gather('HSET', KEY.states, job, state)
+    gather('HSET', STATES, job, state)
     if look ~= '' then
       gather('ZADD', PREFIX .. 'due:' .. lane, look, job)
     else
@@ -134,7 +134,6 @@ end
 
 -- What most fires are: one, on time, of a schedule with the usual rule of which nothing is out, and there is a slot for it. It is
 -- written at once, as the texts that it consists of. False when it takes more than that.
-local DUE = keys_of('due:')
 local OWN, BEGUN = 'running\n1\n0\n' .. token .. '\n' .. SOURCE .. '\n', '\n' .. NOW_TEXT .. '\n\n' .. NOW_TEXT .. '\n'
 local STARTED = ',"attempt":1,"instance_id":' .. US .. ',"token":' .. quote(token) .. '}'
 local function commit_plainly(at)
@@ -142,13 +141,13 @@ local function commit_plainly(at)
   if rule ~= '' or dropped_ones ~= '' or n ~= '1' or state == '' or look == '' or first_open[job] or not no_others[job] then return false end
   local order = free > 0 and string.match(why, '^fire (%d+) 0$')
   if not order or runs_read[id] or would_overtake(lane) then return false end
-  gather('HSET', KEY.states, job, state)
-  gather('ZADD', DUE[lane], look, job)
+  gather('HSET', STATES, job, state)
+  gather('ZADD', PREFIX .. 'due:' .. lane, look, job)
   set_first(job, id)
   runs_read[id] = OWN .. order .. BEGUN .. job .. '\n' .. lane .. '\nfire\n' .. tag
   changed[id] = runs_read[id]
-  gather('HSET', KEY.payloads, id, payload)
-  gather('ZADD', LEASES[lane], lease, id)
+  gather('HSET', PAYLOADS, id, payload)
+  gather('ZADD', PREFIX .. 'leases:' .. lane, lease, id)
   emit('job.started', '{' .. tag .. STARTED)
   free, tokens[#tokens + 1] = free - 1, token
   return true
@@ -161,7 +160,7 @@ while at <= #ARGV do
   at = at + HEAD + A_RUN * tonumber(ARGV[at + HEAD - 1])
 end
 at = 4
-local states = fetch(PREFIX .. 'states', jobs)
+local states = fetch(STATES, jobs)
 prepare_open(jobs)
 local busy = {}
 for _, job in ipairs(jobs) do busy[#busy + 1] = first_open[job] or nil end

@@ -35,7 +35,7 @@ local function remove(id, lane)
   redis.call('ZREM', PREFIX .. 'due:' .. lane, id)
   if redis.call('HDEL', PREFIX .. 'strays', id) == 1 then redis.call('SREM', PREFIX .. 'strays:' .. lane, id) end
   redis.call('HDEL', PREFIX .. 'schedules', id)
-  redis.call('HDEL', PREFIX .. 'states', id)
+  redis.call('HDEL', STATES, id)
   redis.call('HDEL', PREFIX .. 'stats', id)
   redis.call('HDEL', PREFIX .. 'limits', id)
   redis.call('ZREM', PREFIX .. 'ids', id)
@@ -45,7 +45,7 @@ end
 
 -- `look` is '' for what is not to be taken (paused, parked).
 local function write(id, state, lane, look)
-  redis.call('HSET', PREFIX .. 'states', id, state)
+  redis.call('HSET', STATES, id, state)
   if look == '' then
     redis.call('ZREM', PREFIX .. 'due:' .. lane, id)
   else

@@ -7,7 +7,7 @@ local taken, next_look, hidden_until = {}, nil, int(NOW + hide)
 
 local function take(due)
   local ids = redis.call('ZRANGEBYSCORE', due, '-inf', NOW_TEXT, 'LIMIT', 0, limit - #taken)
-  local states = fetch(PREFIX .. 'states', ids)
+  local states = fetch(STATES, ids)
   local hidden = {}
   for _, id in ipairs(ids) do
     if states[id] then
@@ -18,7 +18,7 @@ local function take(due)
       redis.call('ZREM', due, id)
     end
   end
-  in_chunks(hidden, function(i, j) redis.call('ZADD', due, unpack(hidden, i, j)) end)
+  for i = 1, #hidden, CHUNK do redis.call('ZADD', due, unpack(hidden, i, math.min(i + CHUNK - 1, #hidden))) end
 end
 
 for i = 4, #ARGV do

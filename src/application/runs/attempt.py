@@ -74,17 +74,15 @@ class Attempts:
         return succeeded(claim, definition, result) if raised is None else failure(claim, raised, raised)
 
     async def _run(self, job: BackgroundJob, definition: JobDefinition, ctx: JobContext) -> Any:
-        with asked_by(Actor(ctx.job_id, "job", run_id=ctx.run_id)):
-            return await self._call(job, definition, ctx)
-
-    async def _call(self, job: BackgroundJob, definition: JobDefinition, ctx: JobContext) -> Any:
-        body: Callable[..., Any] = getattr(job, definition.body)
+        name = definition.body
+        body: Callable[..., Any] = getattr(job, name)
         args = (ctx,) if definition.takes == "positional" else ()
         kwargs = {"ctx": ctx} if definition.takes == "keyword" else {}
-        if _is_async(getattr(definition.cls, definition.body)):
-            return await body(*args, **kwargs)
-        result = await self._threads.call(body, *args, **kwargs)
-        return await result if inspect.isawaitable(result) else result
+        with asked_by(Actor(ctx.job_id, "job", run_id=ctx.run_id)):
+            if _is_async(getattr(definition.cls, name)):
+                return await body(*args, **kwargs)
+            result = await self._threads.call(body, *args, **kwargs)
+            return await result if inspect.isawaitable(result) else result
 
 
 @functools.lru_cache(maxsize=1_000)

@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from application.runs.attempt import error_text
 from application.runs.context import StopSign
 from domain.runs.outcome import Cancelled, Failed, Lost, Outcome, Released, Retry, Succeeded, Terminated
 from domain.runs.run import Claim
@@ -20,9 +19,9 @@ class Execution:
     """
 
     claim: Claim
-    task: "asyncio.Task[Outcome]"
     deadline: float
     stopped: StopSign
+    task: "asyncio.Task[None]" = field(init=False)
     timer: asyncio.TimerHandle | None = None
     begun: bool = False
     ending: Outcome | None = None
@@ -44,17 +43,6 @@ def reason_of(ending: Outcome) -> str:
             return error
         case _:
             return ""
-
-
-def outcome_of(task: "asyncio.Task[Outcome]") -> Outcome:
-    """Return what a task that is done came to."""
-    if task.cancelled():
-        return Cancelled("the body was cancelled")
-    error = task.exception()
-    if error is None:
-        return task.result()
-    log.error("an attempt ended with an error of the program's own", exc_info=error)
-    return Failed(error_text(error))
 
 
 def final(outcome: Outcome, ending: Outcome | None) -> Outcome:

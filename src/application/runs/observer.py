@@ -20,7 +20,7 @@ class RunObserver:
         """Take what a body raised; on the event loop, in the context of its run."""
 
     def ended(self, claim: Claim, outcome: Outcome) -> None:
-        """Take what a claim ended with, also one whose body never began; on the event loop, outside of its context."""
+        """Take what a claim ended with, also one whose body never began; on the event loop, in any context."""
 
 
 UNOBSERVED = RunObserver()

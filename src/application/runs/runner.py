@@ -8,16 +8,16 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from application.runs.attempt import Attempts, failure, utc_now
+from application.runs.attempt import Attempts, error_text, failure, utc_now
 from application.runs.context import StopSign
-from application.runs.execution import Execution, final, outcome_of, reason_of
+from application.runs.execution import Execution, final, reason_of
 from application.runs.injection import Injector
 from application.runs.observer import UNOBSERVED, RunObserver
 from application.runs.registry import JobRegistry
 from application.runs.store import Settlements
 from application.runs.threads import BodyThreads
 from application.tasks import end_task
-from domain.runs.outcome import Lost, Outcome, Released
+from domain.runs.outcome import Cancelled, Failed, Lost, Outcome, Released
 from domain.runs.run import Claim
 
 log = logging.getLogger(__name__)
@@ -162,15 +162,14 @@ class JobRunner:
             if not stopped.raised:
                 loop.call_soon_threadsafe(self._settlements.progress, claim, percent, message)
 
+        execution = Execution(claim, loop.time() + claim.spec.timeout_s, stopped)
         # An empty context: what a container keeps per context is made anew for this run, and leaks into no other.
-        task = loop.create_task(
-            self._attempt(claim, stopped, report),
+        execution.task = loop.create_task(
+            self._attempt(execution, report),
             name=f"run {claim.spec.run_id}",
             context=contextvars.Context(),
         )
-        execution = Execution(claim, task, loop.time() + claim.spec.timeout_s, stopped)
         self._executing[claim.spec.run_id] = execution
-        task.add_done_callback(functools.partial(self._ended, execution))
         if claim.spec.timeout_s < 2 * ARMED_AFTER_S:
             self._arm(execution)
             return
@@ -189,14 +188,26 @@ class JobRunner:
         loop = asyncio.get_running_loop()
         execution.timer = loop.call_at(execution.deadline, self._strike, execution.claim)
 
-    async def _attempt(self, claim: Claim, stopped: StopSign, report: Callable[[float, str], None]) -> Outcome:
+    async def _attempt(self, execution: Execution, report: Callable[[float, str], None]) -> None:
+        """Execute a claim and finish it, unless it was taken back before it began."""
+        claim = execution.claim
         with self._beginning:
-            execution = self._execution(claim)
-            if execution is None or self.held.get(claim.spec.run_id) is not claim:
-                return Lost("it was taken back before it began")
-            execution.begun = True
-        self.observer.began(claim)
-        return await self._attempts.execute(claim, stopped, report)
+            execution.begun = (
+                self._executing.get(claim.spec.run_id) is execution and self.held.get(claim.spec.run_id) is claim
+            )
+        outcome: Outcome
+        if not execution.begun:
+            outcome = Lost("it was taken back before it began")
+        else:
+            try:
+                self.observer.began(claim)
+                outcome = await self._attempts.execute(claim, execution.stopped, report)
+            except asyncio.CancelledError:
+                outcome = Cancelled("the body was cancelled")
+            except Exception as error:
+                log.exception("an attempt ended with an error of the program's own")
+                outcome = Failed(error_text(error))
+        self._ended(execution, outcome)
 
     def _strike(self, claim: Claim) -> None:
         """Cancel a body whose time is up."""
@@ -211,15 +222,20 @@ class JobRunner:
             execution.stopped.raised = True
             execution.disarm()
             execution.timer = asyncio.get_running_loop().call_later(self._clean_up_s, self._leave_behind, execution)
+            if not execution.begun:  # then its coroutine will never run, and cannot finish it
+                execution.task.add_done_callback(functools.partial(self._never_began, execution))
             execution.task.cancel(reason_of(ending))
         if execution.ending is None or isinstance(ending, Lost):
             execution.ending = ending
 
-    def _ended(self, execution: Execution, task: "asyncio.Task[Outcome]") -> None:
-        """Finish a claim when its task is done, however it came to that; it may never have begun."""
+    def _never_began(self, execution: Execution, task: "asyncio.Task[None]") -> None:
+        if task.cancelled():
+            self._ended(execution, Cancelled("the body was cancelled"))
+
+    def _ended(self, execution: Execution, outcome: Outcome) -> None:
+        """Finish a claim whose body has ended, however it came to that."""
         execution.stopped.raised = True
         execution.disarm()
-        outcome = outcome_of(task)
         if execution in self._left_behind:
             self._left_behind.discard(execution)
             log.warning("the body of run %s, which was left behind, ended: %s", execution.claim.spec.run_id, outcome)

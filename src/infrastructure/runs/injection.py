@@ -1,10 +1,10 @@
 """Give jobs their dependencies by type, from dependency-injector containers, in a fresh scope for every run."""
 
 import asyncio
-import inspect
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from types import CoroutineType
 from typing import Any, get_origin
 
 from dependency_injector import containers, providers
@@ -30,6 +30,13 @@ class Plan:
 
     fields: tuple[tuple[str, Any], ...]
     per_run: tuple[Any, ...]
+
+    def makes_anew(self) -> bool:
+        """Tell whether a factory makes something for the job itself, as things stand: overrides change it."""
+        for _, provider in self.fields:  # noqa: SIM110 - a generator would cost each run as much as all the rest here
+            if _is_factory(provider):
+                return True
+        return False
 
 
 class ContainerInjector:
@@ -66,7 +73,7 @@ class ContainerInjector:
         plan = self._plans.get(definition.cls)
         if plan is None:
             plan = self._plans[definition.cls] = self._plan(definition)
-        if plan.per_run or any(_is_factory(provider) for _, provider in plan.fields):
+        if plan.per_run or plan.makes_anew():
             return self._entered(definition, plan)
         return nullcontext({field: _made(definition, field, provider) for field, provider in plan.fields})
 
@@ -187,8 +194,8 @@ def _is_factory(provider: Any) -> bool:
 
 def _made(definition: JobDefinition, field: str, provider: Any) -> Any:
     value = provider()
-    if asyncio.isfuture(value) or inspect.iscoroutine(value):  # and not every awaitable: some clients are
-        value.close() if inspect.iscoroutine(value) else value.cancel()
+    if isinstance(value, CoroutineType) or asyncio.isfuture(value):  # and not every awaitable: some clients are
+        value.close() if isinstance(value, CoroutineType) else value.cancel()
         raise _asynchronous(definition, field, str(provider))
     return value
 

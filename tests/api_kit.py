@@ -37,9 +37,9 @@ from infrastructure.runs.injection import ContainerInjector
 from infrastructure.runs.instances import RedisInstances
 from infrastructure.runs.scripts import Retention
 from infrastructure.runs.store import RedisRunStore
+from infrastructure.scheduling.claiming import Pace
 from infrastructure.scheduling.engine import Engine
 from infrastructure.scheduling.store import RedisJobStore
-from infrastructure.scheduling.tick import Pace
 from infrastructure.settings import AlertsSettings, ApiKey, MonitoringSettings, ServerSettings
 from infrastructure.telemetry.following import FollowedTrace
 from infrastructure.web.access import actor

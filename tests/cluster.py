@@ -18,9 +18,9 @@ from infrastructure.runs.announcer import Announcer
 from infrastructure.runs.injection import ContainerInjector
 from infrastructure.runs.scripts import Retention
 from infrastructure.runs.store import RedisRunStore
+from infrastructure.scheduling.claiming import Pace
 from infrastructure.scheduling.engine import Engine
 from infrastructure.scheduling.store import RedisJobStore
-from infrastructure.scheduling.tick import Pace
 from sample_jobs import Ledger, LedgerContainer, Note, Once
 
 

@@ -32,9 +32,9 @@ from infrastructure.redis.connection import RedisStore
 from infrastructure.runs.injection import ContainerInjector
 from infrastructure.runs.scripts import Retention
 from infrastructure.runs.store import RedisRunStore
+from infrastructure.scheduling.claiming import Pace
 from infrastructure.scheduling.engine import Engine
 from infrastructure.scheduling.store import RedisJobStore
-from infrastructure.scheduling.tick import Pace
 from infrastructure.settings import AlertsSettings, MonitoringSettings
 from unit.monitoring.waveforms import sample
 

@@ -16,12 +16,22 @@ RETRY_S = 1.0
 
 
 class WakeListener:
-    """Listen on the wake channel: ``wake`` is called for new work, ``cancel`` with the ids of revoked runs."""
+    """Listen on the wake channel: ``ready`` is called when runs may be claimed, ``cancel`` with ids of revoked runs.
 
-    def __init__(self, store: RedisStore, wake: Callable[[], None], cancel: Callable[[list[str]], None]) -> None:
+    ``wake`` is called for whatever else may have changed.
+    """
+
+    def __init__(
+        self,
+        store: RedisStore,
+        wake: Callable[[], None],
+        ready: Callable[[], None],
+        cancel: Callable[[list[str]], None],
+    ) -> None:
         self._blocking = store.blocking
         self._channel = store.key("wake")
         self._wake = wake
+        self._ready = ready
         self._cancel = cancel
         self._task: asyncio.Task[None] | None = None
 
@@ -53,6 +63,9 @@ class WakeListener:
         if message is None:
             return
         word, _, rest = str(message["data"]).partition(" ")
+        if word == "ready":
+            self._ready()
+            return
         if word == "cancel":
             self._cancel(rest.split())
         self._wake()

@@ -3,6 +3,8 @@
 import logging
 import time
 
+from infrastructure.redis.connection import COMMAND_TIMEOUT_S
+
 log = logging.getLogger(__name__)
 
 JUMP_MS = 10_000
@@ -35,6 +37,12 @@ class ClockWatch:
             "run now, one-shots and what runs are not held up",
             -by_ms / 1000,
         )
+
+    def in_time(self, ms: int, patience_s: float = COMMAND_TIMEOUT_S) -> str:
+        """Return a duration, and until when (ms of the store's clock) somebody waits for an answer from now on."""
+        if self.ahead_ms is None:
+            return str(ms)
+        return f"{ms}@{round((time.monotonic() + patience_s) * 1000) + self.ahead_ms}"
 
     @property
     def behind_s(self) -> float:

@@ -21,8 +21,10 @@ from infrastructure.runs.renewal import Renewal
 from infrastructure.runs.scripts import Retention
 from infrastructure.runs.settling import SettlementQueue
 from infrastructure.runs.wake import WakeListener
+from infrastructure.scheduling.claim_at_once import ClaimAtOnce
+from infrastructure.scheduling.claiming import Claiming, Pace
 from infrastructure.scheduling.cluster import ClusterScheduler
-from infrastructure.scheduling.tick import Pace, Tick
+from infrastructure.scheduling.tick import Tick
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +133,7 @@ class Engine:
             self._retention,
             self._announcement,
         )
+        self._claiming = Claiming(self._instance, self._registry, self.runner, self._pace, self._may_claim, self._rules)
         self._tick = Tick(
             self._store,
             self._instance,
@@ -139,11 +142,13 @@ class Engine:
             asyncio.get_running_loop(),
             self._pace,
             self._retention,
-            self._may_claim,
-            self._rules,
+            self._claiming,
         )
         self._scheduler = ClusterScheduler(self._tick)
-        self._wake = WakeListener(self._store, self._look_for_runs, self._cancelled)
+        self._at_once = ClaimAtOnce(
+            self._store, self._retention, self._claiming, self.runner, self._pace.lease_ms, self._scheduler.wakeup
+        )
+        self._wake = WakeListener(self._store, self._look_for_runs, self._claim_at_once, self._cancelled)
         self._settlements.settled = self._settled
         self.runner.freed = self._freed
         self._settlements.ready = self._look_for_runs
@@ -173,6 +178,7 @@ class Engine:
         self._started = False
         self._draining = True
         await self._wake.stop()
+        await self._at_once.stop()
         if self._scheduler.running:
             await asyncio.to_thread(self._scheduler.shutdown)
         self._tick.close()
@@ -195,7 +201,7 @@ class Engine:
             abandoned_bodies=self.runner.abandoned,
             blocked=self._renewal.watch.now,
             was_blocked=self._renewal.watch.last,
-            clock_behind_s=self._tick.clock.behind_s,
+            clock_behind_s=self._claiming.clock.behind_s,
         )
 
     def figures(self) -> EngineFigures | None:
@@ -206,7 +212,7 @@ class Engine:
         return EngineFigures(
             passes=tick.passes,
             taken=tick.taken,
-            taken_over=tick.taken_over,
+            taken_over=self._claiming.taken_over,
             renewed=renewal.renewed,
             renewals_failed=renewal.failed,
             stalls=renewal.watch.stalls,
@@ -228,18 +234,23 @@ class Engine:
 
     def _settled(self, claims: Iterable[Claim]) -> None:
         self.runner.forget(claims)
-        if self._tick.held_back:  # a limit is of the store, and lets others go when the store knows
+        if self._claiming.held_back:  # a limit is of the store, and lets others go when the store knows
             self._look_for_runs()
         else:
             self._freed()
 
     def _freed(self) -> None:
-        if self._tick.claims_left:
+        if self._claiming.claims_left:
             self._scheduler.wakeup()
 
     def _look_for_runs(self) -> None:
-        self._tick.runs_expected = True
+        self._claiming.runs_expected = True
         self._scheduler.wakeup()
+
+    def _claim_at_once(self) -> None:
+        self._claiming.runs_expected = True
+        if not self._at_once.begin():
+            self._scheduler.wakeup()
 
     def _cancelled(self, run_ids: list[str]) -> None:
         for run_id in run_ids:

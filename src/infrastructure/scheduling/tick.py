@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import OutOfMemoryError
@@ -14,21 +13,16 @@ from application.runs.runner import JobRunner
 from application.scheduling.planning import plan
 from domain.errors import StoreUnavailable, StrangeKey
 from domain.runs.run import Claim
-from infrastructure.redis.connection import COMMAND_TIMEOUT_S, RedisStore, store_errors
+from infrastructure.redis.connection import RedisStore, store_errors
 from infrastructure.redis.overlapping import OverlappingCalls
-from infrastructure.runs.records import join_spec
 from infrastructure.runs.scripts import Retention, source
 from infrastructure.scheduling.batch import Batch
-from infrastructure.scheduling.clock_watch import ClockWatch
+from infrastructure.scheduling.claiming import LONGEST_WAIT_S, Claiming, Pace
 from infrastructure.scheduling.known import KnownSchedules
 from infrastructure.scheduling.prepared import Prepared
 
 log = logging.getLogger(__name__)
 
-LONGEST_WAIT_S = 1.0
-"""A tick comes at least this often: a wake-up that was lost costs no more than this."""
-LONGEST_BETWEEN_CLAIMS_S = 0.25
-"""A pass claims when there is reason to, and at least this often: for lapsed leases, and wake-ups that were lost."""
 BREATH_S = 0.005
 """After a pass that found work, what is due sooner than this waits so long: one pass for many fires."""
 SLOTS_PATIENCE_S, SLOTS_POLL_S = 0.05, 0.001
@@ -36,27 +30,9 @@ SLOTS_PATIENCE_S, SLOTS_POLL_S = 0.05, 0.001
 LONGEST_HIDE_MS = 1_500
 """A take hides what it took from the others for no longer: so long does a taker that died, or did not hear the answer,
 hold up its schedules. It spares work and guards nothing."""
-UNSURE_MS = 1_000
-"""How much earlier than a call that got no answer its claims may be dated: the store's time is known by estimate."""
 MOST_PARTS, LEAST_PART = 8, 100
 """A pass commits in so many calls at most, and so many schedules in one at least. The store serves nobody else
 meanwhile; and while it writes some, the next are planned."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How a tick takes and claims."""
-
-    lease_ms: int = 5_000
-    renewals_per_lease: int = 4
-    batch: int = 1_000
-    takeover_limit: int = 5
-    default_timeout_s: float = 300.0
-
-    @property
-    def renew_every_s(self) -> float:
-        """Return the seconds between two renewals."""
-        return self.lease_ms / self.renewals_per_lease / 1000
 
 
 class Tick:
@@ -71,11 +47,8 @@ class Tick:
         loop: asyncio.AbstractEventLoop,
         pace: Pace,
         retention: Retention,
-        may_claim: Callable[[], bool],
-        rules: str = "",
+        claiming: Claiming,
     ) -> None:
-        """``rules`` are weights and limits of queues and jobs, as claim.lua reads them."""
-        self._rules = rules
         self._client = store.threaded()
         self._key = store.key
         self._prefix = f"{store.prefix}:"
@@ -84,33 +57,36 @@ class Tick:
         self._runner = runner
         self._loop = loop
         self._pace = pace
-        self._may_claim = may_claim
+        self._claiming = claiming
+        self._clock = claiming.clock
+        self._owns = False
+        """Whether this pass has the turn to claim."""
         self._take, self._commit, self._claim, self._reclaim = (
             self._client.register_script(source(name, retention)) for name in ("take", "commit", "claim", "reclaim")
         )
         self._known = KnownSchedules(self._definitions, registry, pace.default_timeout_s)
         self._down = self._strange = False
-        self.clock = ClockWatch()
-        self._unsure_since: int | None = None
-        self._next_claim = 0.0
         self._waits_for_slots = True
-        self.runs_expected = True
-        """Whether somebody said that runs are ready; any thread may say so."""
-        self.taken = self.taken_over = self.passes = self.losses = 0
-        """Schedules taken, runs taken over, whole passes, and times the store was lost, since the start."""
+        self.taken = self.passes = self.losses = 0
+        """Schedules taken, whole passes, and times the store was lost, since the start."""
         self.ticked = time.monotonic()
         """When the last whole pass ended, by this machine's monotonic clock."""
-        self.claims_left = False
-        """Whether ready runs were left at the last claim for want of slots."""
-        self.held_back = False
-        """Whether a limit held back ready runs then: the end of a run may let another go."""
 
     def __call__(self) -> float:
-        """Do one pass and return how long to wait, in seconds."""
+        """Do one pass and return how long to wait, in seconds.
+
+        While a claim is under way on the event loop, it only fires: that claim wakes the next pass if it is needed.
+        """
+        self._owns = self._waits_for_slots = self._claiming.turn.acquire(blocking=False)
+        try:
+            return self._pass((self._reclaim_runs, self._claim_runs, self._fire) if self._owns else (self._fire,))
+        finally:
+            if self._owns:
+                self._claiming.turn.release()
+
+    def _pass(self, steps: tuple[Callable[[], float], ...]) -> float:
         waits = []
         began = time.monotonic()
-        self._waits_for_slots = True
-        steps = (self._reclaim_runs, self._claim_runs, self._fire)
         for step in steps:
             try:
                 with store_errors():
@@ -132,7 +108,8 @@ class Tick:
                 self._doubt(began)  # another commit may have been under way
         if len(waits) == len(steps):
             self._passed()
-        if self.runs_expected:  # the plans made some ready, or somebody said so meanwhile
+        # The plans made some ready, or somebody said so meanwhile. Who still has the turn looks when it ends.
+        if self._claiming.runs_expected and (self._owns or not self._claiming.turn.locked()):
             return 0.0
         return max(min([*waits, LONGEST_WAIT_S]), 0.0)
 
@@ -144,16 +121,17 @@ class Tick:
         self.ticked = time.monotonic()
 
     def _doubt(self, began: float) -> None:
-        """Remember since when (ms of the store's clock) claims may have been made that nobody here has heard of."""
-        if self._unsure_since is None and self.clock.ahead_ms is not None:
-            self._unsure_since = round(began * 1000) + self.clock.ahead_ms - UNSURE_MS
+        if self._owns:
+            self._claiming.doubt(began)
 
     def _reclaim_runs(self) -> float:
         """Give back what was claimed by a call that got no answer; else it would wait for the end of its lease."""
-        if self._unsure_since is not None:
+        claiming = self._claiming
+        if claiming.unsure_since is not None:
             known = list(self._runner.held)
-            back = self._call(self._reclaim, [self._unsure_since, len(known), *known, *self._registry.lanes])
-            self._unsure_since = None
+            words = [self._instance, claiming.unsure_since, len(known), *known, *self._registry.lanes]
+            back = self._call(self._reclaim, words)
+            claiming.unsure_since = None
             if back:
                 log.warning("%d runs were claimed without this process hearing of it, and are given back", back)
         return LONGEST_WAIT_S
@@ -165,12 +143,11 @@ class Tick:
     def _fire(self) -> float:
         """Take, plan and commit; return the seconds until something is due."""
         asked = time.monotonic()
-        now_text, next_look, taken = self._call(
-            self._take,
-            [self._in_time(min(self._pace.lease_ms, LONGEST_HIDE_MS)), self._pace.batch, *self._registry.lanes],
-        )
+        hide = self._clock.in_time(min(self._pace.lease_ms, LONGEST_HIDE_MS))
+        words = [self._instance, hide, self._pace.batch, *self._registry.lanes]
+        now_text, next_look, taken = self._call(self._take, words)
         now = int(now_text)
-        self.clock.heard(now, asked)
+        self._clock.heard(now, asked)
         if not taken:
             return (int(next_look) - now) / 1000 if next_look else LONGEST_WAIT_S
         self.taken += len(taken)
@@ -191,8 +168,8 @@ class Tick:
                 if before and self._runner.free_slots < len(before.runs) + len(batch.runs):
                     self._committed(before, calls.answer())
                     before = None
-                free = 0 if self.claims_left else self._slots(len(batch.runs)) - (len(before.runs) if before else 0)
-                args = [self._instance, max(free, 0), self._in_time(self._pace.lease_ms), *batch.arguments]
+                free = self._slots(len(batch.runs)) - (len(before.runs) if before else 0) if self._may_own() else 0
+                args = [self._instance, max(free, 0), self._clock.in_time(self._pace.lease_ms), *batch.arguments]
                 packed = calls.pack(args)
                 reply = calls.answer() if before else None
                 calls.send(packed, args)
@@ -213,7 +190,10 @@ class Tick:
         while (free := self._runner.free_slots) < wanted and self._waits_for_slots:
             self._waits_for_slots = time.monotonic() < until
             time.sleep(SLOTS_POLL_S)
-        return free if self._may_claim() else 0
+        return min(free, self._claiming.free_slots)
+
+    def _may_own(self) -> bool:
+        return self._owns and not self._claiming.claims_left
 
     def _planned(self, now: int, prepared: list[Prepared]) -> Batch:
         batch = Batch(now)
@@ -233,68 +213,36 @@ class Tick:
     def _committed(self, batch: Batch, reply: Any) -> None:
         """Take what commit.lua says: runs that became this instance's own at once go to the event loop."""
         ready, _, tokens = reply
-        self.runs_expected |= ready > 0
+        self._claiming.runs_expected |= ready > 0
         for schedule, run in batch.runs:
             self._runner.observer.fired(schedule.compiled.descriptor.name, 1 + run.missed)
         tokens = tokens or [""] * len(batch.runs)  # none: the store found this call too late, and changed nothing
         claims = [
             schedule.claim(run, token) for (schedule, run), token in zip(batch.runs, tokens, strict=True) if token
         ]
+        self._runner.hold(claims)
         self._begin(claims)
 
     def _begin(self, claims: list[Claim]) -> None:
         if claims:
-            self._runner.hold(claims)
             self._loop.call_soon_threadsafe(self._runner.start, claims)
 
     def _claim_runs(self) -> float:
         """Claim as many runs as there are free slots and hand them to the event loop."""
-        now_s = time.monotonic()
-        if not self.runs_expected and not self.claims_left and now_s < self._next_claim:
-            return self._next_claim - now_s
-        self.runs_expected = False
-        self.claims_left = True  # before the slots are counted: who frees one from now on wakes the next tick
+        claiming, asked = self._claiming, time.monotonic()
+        if (wait_s := claiming.due_in_s()) > 0:
+            return wait_s
+        claiming.begin()
         slots = self._slots(1)
         if not slots:
             return LONGEST_WAIT_S
-        pace = self._pace
-        lanes = self._registry.lanes
-        now, next_look, left, rows, taken_over, blocked = self._call(
-            self._claim,
-            [self._in_time(pace.lease_ms), min(slots, pace.batch), pace.takeover_limit, self._rules, *lanes],
-        )
-        claims = [claim for row in rows if (claim := _claim(row)) is not None]
+        claims, wait_s = claiming.take(self._call(self._claim, claiming.words(slots)), asked)
         self._begin(claims)
-        self.taken_over += taken_over
-        self.claims_left = left > 0
-        self.held_back = blocked > 0
-        if left and self._runner.free_slots:
-            return 0.0
-        wait_s = (int(next_look) - int(now)) / 1000 if next_look else LONGEST_WAIT_S
-        self._next_claim = now_s + min(wait_s, LONGEST_BETWEEN_CLAIMS_S)
         return wait_s
-
-    def _in_time(self, ms: int) -> str:
-        """Return a duration, and until when (ms of the store's clock) this process waits for an answer."""
-        if self.clock.ahead_ms is None:
-            return str(ms)
-        patience_ms = round(COMMAND_TIMEOUT_S * 1000)
-        return f"{ms}@{round(time.monotonic() * 1000) + self.clock.ahead_ms + patience_ms}"
 
     def _definitions(self, schedule_ids: list[str]) -> list[str | None]:
         texts: Any = self._client.hmget(self._key("schedules"), schedule_ids)
         return list(texts)
 
-    def _call(self, script: Any, args: list[Any]) -> Any:
-        return script(keys=[self._prefix], args=[self._instance, *args], client=self._client)
-
-
-def _claim(row: list[Any]) -> Claim | None:
-    """Return what claim.lua says of one run; None for one that cannot be read: it lapses, and others take it over."""
-    tag, payload, lane, attempt, retries, token = row
-    try:
-        spec, data = join_spec(tag, payload)
-    except ValueError as error:
-        log.error("a claimed run is left to others: {%s} cannot be read: %s", tag, error)  # noqa: TRY400
-        return None
-    return Claim(spec=spec, data=data, lane=lane, attempt=attempt, retries=retries, token=token)
+    def _call(self, script: Any, words: list[Any]) -> Any:
+        return script(keys=[self._prefix], args=words, client=self._client)

@@ -1,8 +1,31 @@
 """Planted bugs of jobs in queues: name, file, a text that stands there once, and what it is replaced by."""
 
 LUA, JOBS_LUA = "src/infrastructure/runs/lua", "src/infrastructure/jobs/lua"
-SUITES = ("tests/integration/test_job_queues.py", "tests/integration/test_job_acceptance.py")
+CLAIM, TICK = "src/infrastructure/scheduling/claim_at_once.py", "src/infrastructure/scheduling/tick.py"
+SUITES = (
+    "tests/integration/test_job_queues.py",
+    "tests/integration/test_job_acceptance.py",
+    "tests/integration/test_claim_at_once.py",
+)
 MUTATIONS = (
+    (
+        "a pass gives back what a claim on the loop may bring",
+        TICK,
+        "else (self._fire,))",
+        "else (self._reclaim_runs, self._fire))",
+    ),
+    ("a pass gives slots away beside a claim on the loop", TICK, "return self._owns and not", "return not"),
+    ("the loop claims beside a pass", CLAIM, " or not claiming.turn.acquire(blocking=False)", ""),
+    ("who has work claims on the loop", CLAIM, "self._runner.held or ", ""),
+    ("a claim on the loop that got no answer is forgotten", CLAIM, "            claiming.doubt(asked)\n", ""),
+    ("a claim on the loop counts, however late", CLAIM, "timeout(self._patience_s)", "timeout(None)"),
+    ("a hint that came in the middle of a claim is forgotten", CLAIM, " or self._claiming.due_in_s() <= 0", ""),
+    (
+        "stopping does not wait for a claim",
+        "src/infrastructure/scheduling/engine.py",
+        "await self._at_once.stop()",
+        "pass",
+    ),
     ("weights of queues do not count", f"{LUA}/claim.lua", "rule and rule.weight or 1", "1"),
     ("a queue is paid back its idle time", f"{LUA}/claim.lua", "or 0), floor)", "or 0), 0)"),
     ("priority does not count", f"{LUA}/lifecycle.lua", "ms - (noted(run, 'ahead_ms') or 0)", "ms"),

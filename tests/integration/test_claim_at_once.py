@@ -134,7 +134,7 @@ async def test_no_more_than_there_are_slots_and_the_rest_by_the_tick(cluster: Cl
     await wait_until(lambda: len(cluster.ledger.entries) == 2)
     await rested(one)
     one.engine._claim_at_once()
-    assert not is_claiming(one), "who holds runs leaves the others to the tick"
+    assert not is_claiming(one), "no slot is free"
     one.engine._scheduler._tick = tick
     for n in range(5):
         cluster.ledger.gate(f"l{n}").set()
@@ -233,7 +233,13 @@ async def test_where_the_loop_leaves_it_to_the_tick(cluster: Cluster) -> None:
     claiming.clock.ahead_ms = ahead_ms
     assert begin()
     await one.engine._at_once.stop()
+    claiming.asked = time.monotonic()
     assert not begin(), "it has just claimed"
+    await rested(one)
+    await one.bus.schedule_task(once(hold=True))
+    await wait_until(lambda: cluster.ledger.of("o"))
+    await rested(one)
+    assert not begin(), "a body is under way"
 
 
 async def test_a_claim_that_was_not_answered_is_given_back_at_once(
@@ -272,10 +278,10 @@ async def test_an_answer_that_comes_too_late_counts_for_lost(proxy: FaultProxy, 
     await wait_until(lambda: far.ledger.of("first"))
     await wait_until(lambda: not one.engine.runner.held)
     await silence_and_go_on(one)
-    one.engine._at_once._patience_s = 0.15
+    one.engine._at_once._patience_s, before = 0.15, one.engine._at_once._task
     proxy.latency_s = 0.1
     await one.bus.schedule_task(once())
-    await wait_until(lambda: is_claiming(one))
+    await wait_until(lambda: one.engine._at_once._task is not before)
     await given_up(one)
     proxy.latency_s = 0.0
     await wait_until(lambda: far.ledger.of("o"))

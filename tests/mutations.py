@@ -52,7 +52,7 @@ class Mutation:
 
 
 PROTOCOL = (
-    Mutation("a settle does not compare the token", f"{LUA}/settle.lua", " and run.token == ARGV[i + 1] then", " then"),
+    Mutation("a settle does not compare the token", f"{LUA}/settle.lua", " and run.token == token then", " then"),
     Mutation(
         "a settle batch sent again is done again", f"{LUA}/settle.lua", "if number == ARGV[2] then", "if false then"
     ),
@@ -70,33 +70,36 @@ PROTOCOL = (
     Mutation(
         "a commit does not compare the state",
         f"{SCHEDULING}/commit.lua",
-        "if states[ARGV[at]] ~= ARGV[at + 1] then",
+        "if states[job] ~= taken then",
         "if false then",
     ),
     Mutation(
-        "a plain fire takes more than the free slots", f"{SCHEDULING}/commit.lua", "free > 0 and string", "string"
+        "a plain fire takes more than the free slots", f"{SCHEDULING}/commit.lua", "if free <= 0 or first", "if first"
     ),
     Mutation(
         "a plain fire overtakes what is ready",
         f"{SCHEDULING}/commit.lua",
-        "if not order or runs_read[id] or would_overtake(lane) then",
-        "if not order or runs_read[id] then",
+        " or would_overtake(lane) then",
+        " then",
     ),
     Mutation(
         "a plain fire does not see what is out",
         f"{SCHEDULING}/commit.lua",
-        "or look == '' or first_open[job] or not no_others[job] then",
-        "or look == '' then",
+        "first_open[job] or not no_others[job] or runs_read",
+        "runs_read",
     ),
-    Mutation("a plain success needs no token", f"{LUA}/lifecycle.lua", "if its_token ~= token or first", "if first"),
     Mutation(
-        "a plain success keeps its place", f"{LUA}/lifecycle.lua", "  set_first(job, false)\n  drop(id)", "  drop(id)"
+        "a plain success needs no token",
+        f"{LUA}/settle.lua",
+        "  if string.sub(text, 1, #ours) ~= ours then return false end\n",
+        "  ours = string.match(text, '^running\\n1\\n0\\n%d+\\n[^\\n]*\\n') or ours\n",
     ),
+    Mutation("a plain success keeps its place", f"{LUA}/settle.lua", "  write_all('HDEL', OPEN, plain_jobs)\n", ""),
     Mutation(
         "a plain success lets nobody go who waits",
-        f"{LUA}/lifecycle.lua",
-        "or first_open[job] ~= id or not no_others[job] or",
-        "or first_open[job] ~= id or",
+        f"{LUA}/settle.lua",
+        " or not no_others[job] or not ALLOWED",
+        " or not ALLOWED",
     ),
     Mutation(
         "a plain success counts an older fire",
@@ -107,8 +110,8 @@ PROTOCOL = (
     Mutation(
         "a plain success of an older schedule counts",
         f"{LUA}/runs.lua",
-        "if of ~= incarnation or not of or",
-        "if not of or",
+        "  if string.sub(text, known - #incarnation + 1, known) ~= incarnation then return nil end\n",
+        "",
     ),
     Mutation(
         "fires overlap", f"{SCHEDULING}/commit.lua", "  elseif found.fires >= rule.limit then", "  elseif false then"

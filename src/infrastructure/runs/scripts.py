@@ -52,6 +52,7 @@ class Retention:
 
 
 CLOSING = {
+    "plain_leases": "write_plain",
     "stats_changed": "write_stats",
     "dropped": "forget_dropped",
     "changed": "write_changed",
@@ -63,9 +64,9 @@ CLOSING = {
 
 RARE = {
     "change": frozenset({"keep_limit", "count", "remove", "cancel_waiting"}),
-    "commit": frozenset({"supersede", "remove", "count", "create_held", "remove_open"}),
+    "commit": frozenset({"commit_schedule"}),
     "claim": frozenset({"expire_overdue", "tell_story", "park", "count"}),
-    "settle": frozenset({"fail", "retry", "terminate", "give_back", "park", "tell_schedule", "stats_text", "let_go"}),
+    "settle": frozenset({"fail", "retry", "terminate", "give_back", "park", "tell_schedule", "let_go"}),
     "submit": frozenset({"supersede", "create_held"}),
     "sweep": frozenset({"expire_overdue"}),
 }

@@ -1,10 +1,12 @@
 """What one commit writes, as commit.lua reads it."""
 
 import json
+from collections.abc import Iterator
 
 from application.scheduling.moments import iso
 from application.scheduling.planning import Plan, PlannedRun, look_at
 from application.scheduling.states import given_up
+from domain.runs.run import RunReason
 from domain.scheduling.schedule import ScheduleState
 from infrastructure.scheduling.prepared import Prepared
 
@@ -28,17 +30,31 @@ class Batch:
             look = look_at(schedule.id, planned.next_due, schedule.compiled.descriptor.policy)
         elif planned.gave_up_at is not None:
             after = given_up(ScheduleState.model_validate_json(taken), self.now, planned.gave_up_at).dump()
-        dropped = _dropped(schedule.id, due, planned.dropped) if planned.dropped else ""
-        arguments: list[str | int] = [schedule.id, taken, after, schedule.lane, look, schedule.rule, dropped]
-        arguments.append(len(planned.runs))
-        for run in planned.runs:
-            run_id, tag, payload = schedule.run_texts(run)
-            arguments += (run_id, f"{run.reason.value} {run.due} {run.missed}", tag, payload)
-        self.arguments += arguments
+        head = (schedule.id, taken, after, schedule.lane, look)
+        if look and _is_plain(schedule, planned):
+            run_id, tag, payload = schedule.run_texts(planned.runs[0])
+            self.arguments += (*head, "fire", run_id, planned.runs[0].due, tag, payload)
+        else:
+            dropped = _dropped(schedule.id, due, planned.dropped) if planned.dropped else ""
+            self.arguments += (*head, schedule.rule, dropped, len(planned.runs), *_runs(schedule, planned))
         self.runs += [(schedule, run) for run in planned.runs]
         if planned.next_due is not None:
             schedule.text, schedule.due = after, planned.next_due  # as it will be; else it is read again
             self.looks.append(int(look))
+
+
+def _is_plain(schedule: Prepared, planned: Plan) -> bool:
+    """Tell whether it is what most are: one fire on time, by the usual rule."""
+    if schedule.rule or planned.dropped or len(planned.runs) != 1:
+        return False
+    run = planned.runs[0]
+    return run.reason is RunReason.FIRE and not run.missed
+
+
+def _runs(schedule: Prepared, planned: Plan) -> Iterator[str]:
+    for run in planned.runs:
+        run_id, tag, payload = schedule.run_texts(run)
+        yield from (run_id, f"{run.reason.value} {run.due} {run.missed}", tag, payload)
 
 
 def _dropped(schedule_id: str, due: int, dropped: int) -> str:

@@ -2,14 +2,15 @@
 local LONGEST_ENDING = 16384
 -- Trimmed seldom: so many more than are shown.
 local HISTORY_SLACK = 10
-local function remember(job, how, ending)
+local function remember(job, tag, how, ending)
   local key = PREFIX .. 'history:' .. job
-  local kept = redis.call('LPUSH', key, '{' .. how .. ',"ended_at":' .. NOW_TEXT .. (#ending > LONGEST_ENDING and '' or ending) .. '}')
+  local kept = redis.call('LPUSH', key,
+    '{' .. tag .. how .. ',"ended_at":' .. NOW_TEXT .. (#ending > LONGEST_ENDING and '' or ending) .. '}')
   if kept >= HISTORY_KEPT + HISTORY_SLACK then redis.call('LTRIM', key, 0, HISTORY_KEPT - 1) end
 end
 
 local function how_it_ended(run)
-  return run.tag .. ',"attempt":' .. run.attempt .. ',"status":' .. quote(run.status) .. ',"started_at":' ..
+  return ',"attempt":' .. run.attempt .. ',"status":' .. quote(run.status) .. ',"started_at":' ..
     (run.started ~= '' and run.started or 'null') .. ',"instance":' .. (run.owner ~= '' and quote(run.owner) or 'null')
 end
 
@@ -19,12 +20,12 @@ local function drop(id)
 end
 
 local function forget_dropped()
+  local gone = {}
   for _, id in ipairs(dropped) do
-    if not changed[id] then -- and made anew
-      gather('HDEL', RUNS, id)
-      gather('HDEL', PAYLOADS, id)
-    end
+    if not changed[id] then gone[#gone + 1] = id end -- else it was made anew
   end
+  write_all('HDEL', RUNS, gone)
+  write_all('HDEL', PAYLOADS, gone)
 end
 
 local retained = false
@@ -129,7 +130,7 @@ local function tell_schedule(run, status, ending, facts)
   if run.reason == 'fire' or run.reason == 'catch_up' then
     changes.fired, facts.last_fire = 1, tonumber(string.match(run.id, '%.(%d+)$'))
   end
-  if count(run.id, run.job, changes, facts) then remember(run.job, how_it_ended(run), ending) end
+  if count(run.id, run.job, changes, facts) then remember(run.job, run.tag, how_it_ended(run), ending) end
   if noted(run, 'held') then
     redis.call('LREM', PREFIX .. 'backlog:' .. run.job, 1, run.id)
     return 0
@@ -158,28 +159,6 @@ local function finish(run, status, topic, ending, facts)
   end
   drop(run.id)
   return ready + tell_schedule(run, status, ending, facts)
-end
-
--- What most attempts are: the first of a fire that succeeds, of this instance, with nothing noted. It is
--- read from its text, and nothing is made of it but what is written.
--- -> token, when it started, job, lane, the place of its tag
-local PLAIN = '^running\n1\n0\n(%d+)\n' .. string.gsub(SOURCE, '%W', '%%%0') .. '\n%d*\n(%d+)\n\n%d+\n([^\n]*)\n([^\n]*)\nfire\n()'
-local BY_US, SUCCEEDED = ',"instance":' .. US, ',"attempt":1,"instance_id":' .. US
-
--- Let such a run succeed; false when it is another one, or when others may wait behind it.
-local function succeed_plainly(id, token, ending)
-  local text = runs_read[id]
-  if type(text) ~= 'string' or not ALLOWED['running>succeeded'] then return false end
-  local its_token, started, job, lane, tag = string.match(text, PLAIN)
-  if its_token ~= token or first_open[job] ~= id or not no_others[job] or not count_success(id, job) then return false end
-  tag = string.sub(text, tag)
-  gather('ZREM', PREFIX .. 'leases:' .. lane, id)
-  unmark(id)
-  set_first(job, false)
-  drop(id)
-  emit('job.succeeded', '{' .. tag .. SUCCEEDED .. ending .. '}')
-  remember(job, tag .. ',"attempt":1,"status":"succeeded","started_at":' .. started .. BY_US, ending)
-  return true
 end
 
 -- End what nobody started in time; some at a time.

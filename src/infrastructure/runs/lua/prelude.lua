@@ -43,8 +43,9 @@ local function gather(command, key, a, b)
     list = {}
     lists[key] = list
   end
-  list[#list + 1] = a
-  if b then list[#list + 1] = b end
+  local n = #list
+  list[n + 1] = a
+  if b then list[n + 2] = b end
 end
 
 -- Keys that are used often.
@@ -79,11 +80,13 @@ local function lanes_known(from)
   return all, ours
 end
 
+local function write_all(command, key, list)
+  for i = 1, #list, CHUNK do redis.call(command, key, unpack(list, i, math.min(i + CHUNK - 1, #list))) end
+end
+
 local function write_gathered()
   for command, lists in pairs(gathered) do
-    for key, list in pairs(lists) do
-      for i = 1, #list, CHUNK do redis.call(command, key, unpack(list, i, math.min(i + CHUNK - 1, #list))) end
-    end
+    for key, list in pairs(lists) do write_all(command, key, list) end
   end
 end
 

@@ -112,6 +112,7 @@ local function count(run_id, job, changes, facts)
 end
 
 -- As text the counters begin with what a success changes, so that `count_success` can change it there: nearly every run is one.
+local SUCCEEDED_LAST = ',"last_outcome":"succeeded"'
 local function stats_text(stats)
   local texts, rest = {}, {}
   for _, name in ipairs({ 'incarnation', 'fired', 'succeeded', 'last_fire', 'last_ended', 'last_outcome' }) do
@@ -125,20 +126,24 @@ local function stats_text(stats)
   return '{' .. table.concat(texts, ',') .. '}'
 end
 
--- Count the success of a fire; false when that takes more than to change a text.
+-- Count the success of a fire in the text of the counters, and return that; nil when it takes more, as after a failure.
 local function count_success(run_id, job)
   local text = stats_of[job]
-  if type(text) ~= 'string' then return false end
-  local incarnation, due = string.match(run_id, '@([^.]*)%.(%d+)$')
-  local of, fired, succeeded, last_fire, rest = string.match(text,
-    '^{"incarnation":"([^"]*)","fired":(%d+),"succeeded":(%d+),"last_fire":(%d+),"last_ended":%d+,"last_outcome":"%a+"(.*)$')
-  if of ~= incarnation or not of or tonumber(due) <= tonumber(last_fire) then return false end
+  local incarnation, due = string.match(run_id, '^([^.]*)%.(%d+)$', #job + 2)
+  if type(text) ~= 'string' or not due then return nil end
+  local known = #'{"incarnation":"' + #incarnation
+  if string.sub(text, known - #incarnation + 1, known) ~= incarnation then return nil end
+  local fired, succeeded, last_fire, outcome = string.match(text,
+    '^","fired":(%d+),"succeeded":(%d+),"last_fire":(%d+),"last_ended":%d+()', known + 1)
+  if not outcome or tonumber(due) <= tonumber(last_fire) then return nil end
+  local rest = outcome + #SUCCEEDED_LAST
+  if string.sub(text, outcome, rest - 1) ~= SUCCEEDED_LAST then return nil end
   local once_more = int(fired + 1)
-  stats_of[job] = '{"incarnation":"' .. of .. '","fired":' .. once_more .. ',"succeeded":' ..
+  text = '{"incarnation":"' .. incarnation .. '","fired":' .. once_more .. ',"succeeded":' ..
     (succeeded == fired and once_more or int(succeeded + 1)) ..
-    ',"last_fire":' .. due .. ',"last_ended":' .. NOW_TEXT .. ',"last_outcome":"succeeded"' .. rest
-  stats_changed[job] = true
-  return true
+    ',"last_fire":' .. due .. ',"last_ended":' .. NOW_TEXT .. SUCCEEDED_LAST .. string.sub(text, rest)
+  stats_of[job] = text
+  return text
 end
 
 local function write_stats()

@@ -105,6 +105,46 @@ local function write_pace()
   end
 end
 
+-- What most attempts are: the first of a fire that succeeds, of this instance, with nothing noted. It is read from its text,
+-- and nothing is made of it but what is written; that in a few commands for all of them. Lane -> those that end in it.
+local BY_US, SUCCEEDED = ',"instance":' .. US, ',"attempt":1,"instance_id":' .. US
+local SETTLED, PLAIN_ENDS = ',"attempt":1,"status":"succeeded","started_at":', '^%d*\n(%d+)\n\n%d+\n()'
+local plain_ids, plain_jobs, plain_stats, plain_leases = {}, {}, {}, {}
+local ours, its_token
+
+local function write_plain()
+  for lane, ids in pairs(plain_leases) do write_all('ZREM', PREFIX .. 'leases:' .. lane, ids) end
+  write_all('HDEL', RUNS, plain_ids)
+  write_all('HDEL', PAYLOADS, plain_ids)
+  write_all('HDEL', OPEN, plain_jobs)
+  write_all('HSET', STATS, plain_stats)
+end
+
+-- Let such a run succeed; false when it is another one, or when others may wait behind it.
+local function succeed_plainly(id, job, token, ending)
+  local text = runs_read[id]
+  if type(text) ~= 'string' or first_open[job] ~= id or not no_others[job] or not ALLOWED['running>succeeded'] then return false end
+  if token ~= its_token then its_token, ours = token, 'running\n1\n0\n' .. token .. '\n' .. SOURCE .. '\n' end
+  if string.sub(text, 1, #ours) ~= ours then return false end
+  local started, job_at = string.match(text, PLAIN_ENDS, #ours + 1)
+  local lane_ends = job_at and string.find(text, '\nfire\n', job_at, true)
+  local stats = lane_ends and count_success(id, job)
+  if not stats then return false end
+  local lane, tag = string.sub(text, job_at + #job + 1, lane_ends - 1), string.sub(text, lane_ends + #'\nfire\n')
+  local leases, n = plain_leases[lane], #plain_ids
+  if not leases then
+    leases = {}
+    plain_leases[lane] = leases
+  end
+  leases[#leases + 1], plain_ids[n + 1], plain_jobs[n + 1] = id, id, job
+  plain_stats[2 * n + 1], plain_stats[2 * n + 2] = job, stats
+  runs_read[id], first_open[job] = false, false
+  unmark(id)
+  emit('job.succeeded', '{' .. tag .. SUCCEEDED .. ending .. '}')
+  remember(job, tag, SETTLED .. started .. BY_US, ending)
+  return true
+end
+
 -- main
 local stored = redis.call('GET', PREFIX .. 'batch:' .. SOURCE)
 if stored then
@@ -114,28 +154,36 @@ end
 
 -- All runs first, and what is kept of their schedules, each in one command. One run may be named twice: what the first
 -- outcome made of it is seen by the second.
-local ids, jobs, verdicts = {}, {}, {}
-for i = 3, #ARGV, 5 do
-  ids[#ids + 1] = ARGV[i]
-  jobs[#jobs + 1] = string.match(ARGV[i], '^([^@]*)@') -- a one-shot has no schedule
+local args, ids, jobs, job_of, verdicts = ARGV, {}, {}, {}, {}
+local last = #args
+for i = 3, last, 5 do
+  local id = args[i]
+  ids[#ids + 1] = id
+  local job_ends = string.find(id, '@', 1, true) -- a one-shot has no schedule
+  if job_ends then
+    local job = string.sub(id, 1, job_ends - 1)
+    jobs[#jobs + 1], job_of[id] = job, job
+  end
 end
 load_all(ids)
 prepare_stats(jobs)
 prepare_open(jobs)
 
-for i = 3, #ARGV, 5 do
-  local plain = ARGV[i + 2] == 'succeeded' and succeed_plainly(ARGV[i], ARGV[i + 1], ARGV[i + 3])
-  local run = not plain and load(ARGV[i])
-  if plain then
-    verdicts[#verdicts + 1] = 'settled'
-  elseif run and run.status == 'running' and run.owner == SOURCE and run.token == ARGV[i + 1] then
-    local began, outcome = run.started, ARGV[i + 2]
-    settle(run, outcome, ARGV[i + 3], ARGV[i + 4] ~= '' and cjson.decode(ARGV[i + 4]))
-    if run.reason == 'one_shot' and run.status ~= 'queued' then note_pace(run, began, outcome == 'succeeded') end
-    verdicts[#verdicts + 1] = 'settled'
+for i = 3, last, 5 do
+  local id, token, outcome, ending, more = unpack(args, i, i + 4)
+  local job, verdict = job_of[id], 'lost'
+  if outcome == 'succeeded' and job and succeed_plainly(id, job, token, ending) then
+    verdict = 'settled'
   else
-    verdicts[#verdicts + 1] = 'lost'
+    local run = load(id)
+    if run and run.status == 'running' and run.owner == SOURCE and run.token == token then
+      local began = run.started
+      settle(run, outcome, ending, more ~= '' and cjson.decode(more))
+      if run.reason == 'one_shot' and run.status ~= 'queued' then note_pace(run, began, outcome == 'succeeded') end
+      verdict = 'settled'
+    end
   end
+  verdicts[#verdicts + 1] = verdict
 end
 write_pace()
 verdicts[#verdicts + 1] = ready

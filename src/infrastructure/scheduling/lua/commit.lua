@@ -2,18 +2,22 @@
 -- ARGV: instance, free slots, lease_ms[@deadline], then for each schedule:
 --   id, taken state, next state ('' = ended), lane, look ('' = parked), rule ('' = 'skip 1 1': overlap, limit, how many caught up fires
 --   may wait), dropped ('' = none, or '<how many> <event>'), n, then n times: run id, '<reason> <order> <missed>', tag, payload
+--   What most are has less to say: the rule 'fire' stands for the usual one, nothing dropped, and one fire of which nothing was
+--   missed; run id, order, tag and payload follow at once.
 -- Reply: { runs made ready, schedules that had changed meanwhile, the token or '' of each run }
 -- As long as this instance has free slots and no run of the lane is ready before them, runs are its own at once.
-local lease_ms = unless_late(ARGV[3])
-if not lease_ms then return { 0, 0, {} } end
-local free, lease, ready, stale, at = tonumber(ARGV[2]), int(NOW + lease_ms), 0, 0, 4
-local HEAD, A_RUN = 8, 4
-local tokens = {}
 
-local function next_arg()
-  at = at + 1
-  return ARGV[at - 1]
-end
+local HEAD = 8
+
+local A_RUN = 4
+
+local A_FIRE = 10
+
+local lease_ms = unless_late(ARGV[3])
+
+local free, lease, ready = tonumber(ARGV[2]), lease_ms and int(NOW + lease_ms), 0
+
+local tokens = {}
 
 -- Count what is not over: fires (and runs now), waiting ones, and what holds a place. A retry that waits is superseded.
 local function survey(job)
@@ -50,6 +54,7 @@ local function admit(reason, rule, found)
 end
 
 local overtakes = {}
+
 -- Tell whether a new run of this lane would overtake one that is ready already.
 local function would_overtake(lane)
   if overtakes[lane] == nil then overtakes[lane] = redis.call('ZCARD', PREFIX .. 'ready:' .. lane) > 0 end
@@ -57,6 +62,7 @@ local function would_overtake(lane)
 end
 
 local token = int(NOW_US)
+
 local function create_own(run, more)
   run.status, run.attempt, run.token, run.owner, run.started = 'running', 1, token, SOURCE, NOW_TEXT
   create(run)
@@ -66,11 +72,11 @@ local function create_own(run, more)
   tokens[#tokens] = token
 end
 
-local function commit_run(job, lane, rule, found)
-  local run = { id = next_arg(), job = job, lane = lane }
-  local missed
-  run.reason, run.order, missed = string.match(next_arg(), '^(%S+) (%d+) (%d+)$')
-  run.tag, run.payload, missed = next_arg(), next_arg(), tonumber(missed)
+local function commit_run(job, lane, rule, found, at)
+  local run, why, missed = { id = ARGV[at], job = job, lane = lane, tag = ARGV[at + 2], payload = ARGV[at + 3] }, ARGV[at + 1], 0
+  run.reason, run.order, missed = string.match(why, '^(%S+) (%d+) (%d+)$')
+  if not missed then run.reason, run.order, missed = 'fire', why, 0 end
+  missed = tonumber(missed)
   tokens[#tokens + 1] = ''
   -- A clock that was put back, or a changed rhythm, can plan a fire twice: what it made must not be overwritten, nor begin
   -- anew when this call has just ended it, as a retry that waited.
@@ -99,14 +105,17 @@ local function commit_run(job, lane, rule, found)
   if run.reason == 'fire' then found.fires = found.fires + 1 end
 end
 
-local PLAIN = { overlap = 'skip', limit = 1, most_caught_up = 1 }
 local function rule_of(text)
-  if text == '' then return PLAIN end
+  if text == '' then return { overlap = 'skip', limit = 1, most_caught_up = 1 } end
   local overlap, limit, most = string.match(text, '^(%S+) (%d+) (%d+)$')
   return { overlap = overlap, limit = tonumber(limit), most_caught_up = tonumber(most) }
 end
 
-local function commit_schedule(job, taken, state, lane, look, rule, dropped, n)
+local function commit_schedule(at)
+  local job, taken, state, lane, look, rule, dropped, n = unpack(ARGV, at, at + HEAD - 1)
+  local first = at + HEAD
+  if rule == 'fire' then rule, dropped, n, first = '', '', 1, at + A_FIRE - A_RUN end
+  n = tonumber(n)
   local found = n > 0 and survey(job) -- first: what a stranger's key makes fail then fails before the fire is passed
   if state ~= '' then
     gather('HSET', STATES, job, state)
@@ -124,7 +133,7 @@ local function commit_schedule(job, taken, state, lane, look, rule, dropped, n)
   end
   if n > 0 then
     local how = rule_of(rule)
-    for _ = 1, n do commit_run(job, lane, how, found) end
+    for i = 0, n - 1 do commit_run(job, lane, how, found, first + i * A_RUN) end
   end
   if state == '' then
     remove(job, lane)
@@ -133,48 +142,66 @@ local function commit_schedule(job, taken, state, lane, look, rule, dropped, n)
 end
 
 -- What most fires are: one, on time, of a schedule with the usual rule of which nothing is out, and there is a slot for it. It is
--- written at once, as the texts that it consists of. False when it takes more than that.
+-- written at once, as the texts that it consists of; these in a few commands for all of them. Lane -> those of it.
 local OWN, BEGUN = 'running\n1\n0\n' .. token .. '\n' .. SOURCE .. '\n', '\n' .. NOW_TEXT .. '\n\n' .. NOW_TEXT .. '\n'
 local STARTED = ',"attempt":1,"instance_id":' .. US .. ',"token":' .. quote(token) .. '}'
-local function commit_plainly(at)
-  local job, _, state, lane, look, rule, dropped_ones, n, id, why, tag, payload = unpack(ARGV, at, at + HEAD + A_RUN - 1)
-  if rule ~= '' or dropped_ones ~= '' or n ~= '1' or state == '' or look == '' or first_open[job] or not no_others[job] then return false end
-  local order = free > 0 and string.match(why, '^fire (%d+) 0$')
-  if not order or runs_read[id] or would_overtake(lane) then return false end
-  gather('HSET', STATES, job, state)
-  gather('ZADD', PREFIX .. 'due:' .. lane, look, job)
-  set_first(job, id)
-  runs_read[id] = OWN .. order .. BEGUN .. job .. '\n' .. lane .. '\nfire\n' .. tag
-  changed[id] = runs_read[id]
-  gather('HSET', PAYLOADS, id, payload)
-  gather('ZADD', PREFIX .. 'leases:' .. lane, lease, id)
+local plain_states, plain_open, plain_runs, plain_payloads = {}, {}, {}, {}
+local plain_due, plain_leases = {}, {}
+
+local function write_plain()
+  write_all('HSET', STATES, plain_states)
+  write_all('HSET', OPEN, plain_open)
+  write_all('HSET', RUNS, plain_runs)
+  write_all('HSET', PAYLOADS, plain_payloads)
+  for lane, list in pairs(plain_due) do
+    write_all('ZADD', PREFIX .. 'due:' .. lane, list)
+    write_all('ZADD', PREFIX .. 'leases:' .. lane, plain_leases[lane])
+  end
+end
+
+-- Write such a fire; false when it takes more than that.
+local function commit_plainly(job, state, lane, look, id, order, tag, payload)
+  if free <= 0 or first_open[job] or not no_others[job] or runs_read[id] ~= nil or would_overtake(lane) then return false end
+  local text, due, n = OWN .. order .. BEGUN .. job .. '\n' .. lane .. '\nfire\n' .. tag, plain_due[lane], #plain_states
+  if not due then
+    due = {}
+    plain_due[lane], plain_leases[lane] = due, {}
+  end
+  local m, leases = #due, plain_leases[lane]
+  due[m + 1], due[m + 2], leases[m + 1], leases[m + 2] = look, job, lease, id
+  plain_states[n + 1], plain_states[n + 2], plain_open[n + 1], plain_open[n + 2] = job, state, job, id
+  plain_runs[n + 1], plain_runs[n + 2], plain_payloads[n + 1], plain_payloads[n + 2] = id, text, id, payload
+  first_open[job], runs_read[id] = id, text
   emit('job.started', '{' .. tag .. STARTED)
   free, tokens[#tokens + 1] = free - 1, token
   return true
 end
 
+-- main
+if not lease then return { 0, 0, {} } end
+local args, last, stale = ARGV, #ARGV, 0
+
 -- Which schedules there are in the arguments, to read what is needed of all of them at once.
-local jobs = {}
-while at <= #ARGV do
-  jobs[#jobs + 1] = ARGV[at]
-  at = at + HEAD + A_RUN * tonumber(ARGV[at + HEAD - 1])
+local jobs, places = {}, {}
+local at, found = 4, 0
+while at <= last do
+  found = found + 1
+  jobs[found], places[found] = args[at], at
+  at = at + (args[at + 5] == 'fire' and A_FIRE or HEAD + A_RUN * tonumber(args[at + 7]))
 end
-at = 4
 local states = fetch(STATES, jobs)
 prepare_open(jobs)
 local busy = {}
 for _, job in ipairs(jobs) do busy[#busy + 1] = first_open[job] or nil end
 load_all(busy)
 
-while at <= #ARGV do
-  local n = tonumber(ARGV[at + HEAD - 1])
-  if states[ARGV[at]] ~= ARGV[at + 1] then
-    stale, at = stale + 1, at + HEAD + A_RUN * n
-    for _ = 1, n do tokens[#tokens + 1] = '' end
-  elseif commit_plainly(at) then
-    at = at + HEAD + A_RUN
-  else
-    commit_schedule(next_arg(), next_arg(), next_arg(), next_arg(), next_arg(), next_arg(), next_arg(), tonumber(next_arg()))
+for _, at in ipairs(places) do
+  local job, taken, state, lane, look, rule, id, order, tag, payload = unpack(args, at, at + A_FIRE - 1)
+  if states[job] ~= taken then
+    stale = stale + 1
+    for _ = 1, rule == 'fire' and 1 or tonumber(args[at + 7]) do tokens[#tokens + 1] = '' end
+  elseif rule ~= 'fire' or not commit_plainly(job, state, lane, look, id, order, tag, payload) then
+    commit_schedule(at)
   end
 end
 if ready > free then redis.call('PUBLISH', PREFIX .. 'wake', 'ready') end

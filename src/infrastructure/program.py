@@ -125,6 +125,8 @@ class Program:
 
     def refuse_work(self) -> None:
         """Claim nothing from now on; to be followed by ``stop``."""
+        if self._store is not None:
+            self._store.expect_end()
         if self.executes and self._container is not None:
             self._container.scheduling.engine().refuse_work()
 
@@ -138,6 +140,8 @@ class Program:
         if is_forked(self._opened_in):
             return
         host, self._host = self._host, None
+        if self._store is not None:
+            self._store.expect_end()
         if host is not None:
             await host.stop()
         await self.close()
@@ -151,11 +155,12 @@ class Program:
             self.unsettled = self._container.scheduling.engine().unsettled
         self._container = None
         store, self._store = self._store, None
+        is_silent = store is not None and store.is_silent
         if store is not None:
             await store.close()
         embedded, self._embedded = self._embedded, None
         if embedded is not None:
-            await embedded.stop()
+            await embedded.stop(is_silent=is_silent)
 
     @property
     def is_open(self) -> bool:

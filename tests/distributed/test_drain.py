@@ -1,11 +1,13 @@
 """A process that is asked to end: it claims nothing more, gives running jobs their time, and says how it went."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from application.scheduling import ScheduledTaskDescriptor
@@ -17,6 +19,8 @@ from infrastructure.redis.embedded import EmbeddedValkey
 
 LONG = {"ROUNDSMAN_BACKGROUND_JOBS__SHUTDOWN_GRACE_S": "600", "ROUNDSMAN_SERVER__PORT": "0"}
 RUNS_LEFT = 6
+FROZEN_S = 20.0
+"""Far more than the three seconds that it takes, and less than the thirty that Kubernetes gives."""
 
 
 @pytest.mark.parametrize("role", ["scheduler", "all"])
@@ -67,3 +71,24 @@ async def test_the_exit_status_tells_that_the_store_did_not_hear_of_everything(
         await asyncio.to_thread(fleet.wait, lambda: fleet.lines("end"), "the run to end elsewhere")
         assert [(line.pid, line.attempt) for line in fleet.lines("begin")] == [(process.pid, 1), (other.pid, 2)]
     await store.close()
+
+
+@pytest.mark.parametrize("whose", ["another's", "its own"])
+async def test_a_frozen_store_holds_up_the_end_of_a_process_once_and_not_in_each_of_its_parts(
+    whose: str, fresh_valkey: Callable[[], EmbeddedValkey], namespace: str, tmp_path: Path
+) -> None:
+    server = await asyncio.to_thread(fresh_valkey) if whose == "another's" else None
+    with running_fleet(server.url if server else "", namespace, tmp_path) as fleet:
+        process = fleet.start("all", ROUNDSMAN_DATA_DIR=str(tmp_path / "own"))
+        await asyncio.to_thread(fleet.wait, lambda: process.address, "the program to serve")
+        pid = server.pid if server else next(child.pid for child in psutil.Process(process.pid).children())
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, FROZEN_S) == 0, "nothing was left to settle"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        assert "the store has not answered for 3 s" in fleet.logs()
+        assert "Traceback" not in fleet.logs()
+        assert server or not psutil.pid_exists(pid), "its own server has ended with it"

@@ -9,6 +9,7 @@ import redis.retry
 from redis.backoff import NoBackoff
 
 from infrastructure.redis.access import StoreAccess
+from infrastructure.redis.last_calls import Silence
 from infrastructure.redis.sentinel import ANSWER_S, Sentinels
 from infrastructure.redis.sockets import LOOP, THREAD, Heard
 from infrastructure.redis.url import Host, StoreUrl
@@ -16,7 +17,7 @@ from infrastructure.redis.url import Host, StoreUrl
 CONNECT_TIMEOUT_S = 2.0
 MAX_CONNECTIONS = 64
 HEALTH_CHECK_INTERVAL_S = 15
-FOR_ONE_QUESTION = {"health_check_interval": 0}
+FOR_ONE_QUESTION: dict[str, Any] = {"health_check_interval": 0}
 """Else a PING would go before it."""
 
 
@@ -28,6 +29,8 @@ class Clients:
         self._url = url
         self._access = access
         self._heard = heard
+        self.silence = Silence()
+        """What the clients heed, but for one that looks past it."""
         self.tls = access.check(url)
         self.sentinels: Sentinels | None = None
         if url.primary_name:
@@ -40,14 +43,16 @@ class Clients:
             return self.sentinels.primary
         return self._url.hosts[0] if self._url.hosts else None
 
-    def for_loop(self, timeout_s: float, patience_s: float) -> "redis.asyncio.Redis":
-        """Return a client for the event loop: a command may take ``timeout_s``, the wait for a connection the rest."""
+    def for_loop(self, timeout_s: float, patience_s: float, **others: Any) -> "redis.asyncio.Redis":
+        """Return a client for the event loop: a command may take ``timeout_s``, the wait for a connection the rest.
+
+        ``others`` are options of its connections that differ.
+        """
         pool = redis.asyncio.BlockingConnectionPool(
             connection_class=LOOP[self._url.scheme],
             max_connections=MAX_CONNECTIONS,
             timeout=patience_s,
-            **self._loop_options(timeout_s, CONNECT_TIMEOUT_S),
-            **self._place(),
+            **{**self._loop_options(timeout_s, CONNECT_TIMEOUT_S), **self._place(), **others},
         )
         return redis.asyncio.Redis.from_pool(pool)
 
@@ -73,13 +78,13 @@ class Clients:
 
     def _loop_sentinel(self, host: Host) -> "redis.asyncio.Redis":
         connection = LOOP["rediss" if self.tls else "redis"]
-        options = {**self._loop_options(ANSWER_S, ANSWER_S), **FOR_ONE_QUESTION}
+        options = {**self._loop_options(ANSWER_S, ANSWER_S), **FOR_ONE_QUESTION, "silence": Silence()}
         pool = redis.asyncio.ConnectionPool(connection_class=connection, **options, **self._sentinel_place(host))
         return redis.asyncio.Redis.from_pool(pool)
 
     def _thread_sentinel(self, host: Host) -> "redis.Redis":
         connection = THREAD["rediss" if self.tls else "redis"]
-        options = {**self._thread_options(ANSWER_S, ANSWER_S), **FOR_ONE_QUESTION}
+        options = {**self._thread_options(ANSWER_S, ANSWER_S), **FOR_ONE_QUESTION, "silence": Silence()}
         pool = redis.ConnectionPool(connection_class=connection, **options, **self._sentinel_place(host))
         return redis.Redis.from_pool(pool)
 
@@ -109,6 +114,7 @@ class Clients:
             "health_check_interval": HEALTH_CHECK_INTERVAL_S,
             "driver_info": None,
             "heard": self._heard,
+            "silence": self.silence,
         }
 
 

@@ -19,6 +19,7 @@ from infrastructure.redis.diagnosis import Diagnosis
 from infrastructure.redis.disk import PATIENCE_S, DiskConfirmation
 from infrastructure.redis.errors import DiskNotConfirmed, StoreError
 from infrastructure.redis.gathering import Gathering
+from infrastructure.redis.last_calls import SILENT_AFTER_S, LastCalls, Silence
 from infrastructure.redis.rights import check_rights
 from infrastructure.redis.url import Host, check_namespace, read_url, written
 from infrastructure.redis.words import error_code, said_by
@@ -87,6 +88,8 @@ class RedisStore:
         self.blocking = self._asyncio_client(LONGEST_BLOCK_S + COMMAND_TIMEOUT_S)
         self._confirming = self._asyncio_client(PATIENCE_S + COMMAND_TIMEOUT_S)
         self._gathering = Gathering(self.command)
+        self._asking = self._clients.for_loop(SILENT_AFTER_S, SILENT_AFTER_S, silence=Silence())
+        self._last_calls = LastCalls(self._clients.silence, self._asking.ping, self.reconnect)
         self._disk = DiskConfirmation(self._confirming, self.key("meta")) if confirm_on_disk else None
 
     def __repr__(self) -> str:
@@ -156,12 +159,25 @@ class RedisStore:
             return None  # a managed server forbids it, or has no such command
         return found.get("save") if isinstance(found, dict) else None
 
+    def expect_end(self) -> None:
+        """Let nobody wait for a store that is silent from now on: calls fail at once until it answers again.
+
+        For a process that ends, on its event loop: each of its parts would wait for the same answer, one after another.
+        """
+        self._last_calls.start()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether calls fail for that."""
+        return self._clients.silence.is_known
+
     async def close(self) -> None:
         """Close the asyncio clients; twice is fine. A synchronous one is closed by the thread that asked for it."""
+        await self._last_calls.stop()
         await self._gathering.close()
         if self._disk is not None:
             await self._disk.close()
-        for client in (self.command, self.blocking, self._confirming):
+        for client in (self.command, self.blocking, self._confirming, self._asking):
             await client.aclose()
 
     async def reconnect(self) -> None:

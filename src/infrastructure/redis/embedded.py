@@ -11,6 +11,9 @@ from infrastructure.redis.data_directory import DataDirectory
 from infrastructure.redis.server_process import Durability, ServerPlan, ServerProcess
 from infrastructure.redis.supervisor import Supervisor
 
+SILENT_GRACE_S = 0.5
+"""How long a server that did not answer before it was asked to end may take."""
+
 
 class EmbeddedValkey:
     """A hosted service: one Valkey server that lives and dies with this process, and whose data outlives both.
@@ -81,9 +84,12 @@ class EmbeddedValkey:
             await asyncio.to_thread(self.close)
             raise
 
-    async def stop(self) -> None:
-        """Write everything to disk and end the server; return when it has ended."""
-        await asyncio.to_thread(self.close)
+    async def stop(self, *, is_silent: bool = False) -> None:
+        """Write everything to disk and end the server; return when it has ended.
+
+        One that ``is_silent`` does not hear that it is asked, and is killed soon: what it has answered is in its file.
+        """
+        await asyncio.to_thread(self.close, is_silent=is_silent)
 
     def open(self) -> None:
         """Start, blocking.
@@ -97,7 +103,7 @@ class EmbeddedValkey:
         self._directory.acquire()
         try:
             self._plan = self._new_plan(binary)
-            self._supervisor = Supervisor(self._launch, self._stop_grace_s)
+            self._supervisor = Supervisor(self._launch)
             self._supervisor.start()
         except OSError as error:
             self.close()
@@ -106,11 +112,11 @@ class EmbeddedValkey:
             self.close()
             raise
 
-    def close(self) -> None:
+    def close(self, *, is_silent: bool = False) -> None:
         """Stop, blocking."""
         supervisor, self._supervisor = self._supervisor, None
         if supervisor is not None:
-            supervisor.stop()
+            supervisor.stop(min(SILENT_GRACE_S, self._stop_grace_s) if is_silent else self._stop_grace_s)
         self._plan = None
         self._directory.release()
 

@@ -27,11 +27,10 @@ class Supervisor:
     still exits, and takes the server with it.
     """
 
-    def __init__(self, launch: Launch, stop_grace_s: float) -> None:
+    def __init__(self, launch: Launch) -> None:
         self.state = "starting"
         self.server: ServerProcess | None = None
         self._launch = launch
-        self._stop_grace_s = stop_grace_s
         self._stopping = threading.Event()
         self._launching = threading.Lock()
         self._first: Future[None] = Future()
@@ -42,17 +41,17 @@ class Supervisor:
         self._thread.start()
         self._first.result()
 
-    def stop(self) -> None:
-        """End the server, by force after the grace time, and the thread with it; twice is fine, so is before start."""
+    def stop(self, grace_s: float) -> None:
+        """End the server, by force after ``grace_s``, and the thread with it; twice is fine, so is before start."""
         self._stopping.set()
         with self._launching:
             server = self.server
         if server is not None:
             server.terminate()
         if self._thread.ident is not None:
-            self._thread.join(self._stop_grace_s)
+            self._thread.join(grace_s)
         if server is not None and self._thread.is_alive():
-            log.warning("the embedded Valkey did not end within %g s and is killed", self._stop_grace_s)
+            log.warning("the embedded Valkey did not end within %g s and is killed", grace_s)
             server.kill()
             self._thread.join()
         self.state = "stopped"

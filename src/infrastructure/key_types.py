@@ -83,6 +83,8 @@ KEY_TYPES: Mapping[str, str] = {
     "mon:aws_wanted:": "set",
     "mon:aws_flight:": "set",
     "mon:aws_lease:": "string",
+    "mon:aws_stranger:": "string",
+    "mon:aws_company:": "set",
     "mon:aws_agents:": "hash",
 }
 """A name ends in a colon when many keys begin so. Keys that are not here are not looked at."""

@@ -123,14 +123,46 @@ async def test_who_will_ask_soon_is_looked_at_too(site: AwsSite) -> None:
     assert (after[0] - before[0], after[1] - before[1]) == (2, 3)
 
 
+async def test_who_asked_together_is_looked_at_together_before_its_rhythm_is_known(site: AwsSite) -> None:
+    """The first look comes when a fleet is started, at no time of its rhythm; and not all runs start at once."""
+    ids = site.fleet.grow(REGION, 300)
+    provider = await site.provider()
+    await site.look_at_all(provider, ids)
+    for seconds in (40, 60, 60):
+        await later(site, seconds)
+        before = site.fleet.count("DescribeInstances"), site.fleet.count("DescribeInstanceStatus")
+        await site.look_at_all(provider, ids[:150])  # as many as there are slots
+        await site.look_at_all(provider, ids[150:])
+        after = site.fleet.count("DescribeInstances"), site.fleet.count("DescribeInstanceStatus")
+        assert (after[0] - before[0], after[1] - before[1]) == (2, 3)
+
+
+async def test_who_is_known_to_ask_at_another_time_is_not_looked_at_with_those_it_asked_with(site: AwsSite) -> None:
+    """What is asked of CloudWatch is paid for: a worker that is looked at every hour is not read each minute."""
+    ids = site.fleet.grow(REGION, 300)
+    provider = await site.provider()
+    await site.look_at_all(provider, ids)
+    await later(site, 3_600)
+    await site.look_at_all(provider, ids)
+    await later(site, 60)
+    before = site.fleet.count("DescribeInstanceStatus")
+    await site.look_at_all(provider, ids[:100])
+    assert site.fleet.count("DescribeInstanceStatus") - before == 1
+
+
 async def a_minute_later(site: AwsSite) -> None:
     """Move what is on the board a minute into the past."""
+    await later(site, 60)
+
+
+async def later(site: AwsSite, seconds: int) -> None:
+    """Move what is on the board into the past."""
     await site.forget_looks()
     command, key = site._stores[0].command, site._stores[0].key
     for kind in ("aws_asked", "aws_due"):
         name = key("mon", kind, f"default/{REGION}")
         for member, score in await command.zrange(name, 0, -1, withscores=True):
-            await command.zadd(name, {member: score - 60_000})
+            await command.zadd(name, {member: score - seconds * 1000})
 
 
 async def test_one_unknown_instance_harms_no_other(site: AwsSite) -> None:

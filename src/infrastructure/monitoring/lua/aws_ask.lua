@@ -4,13 +4,18 @@
 -- Reply: { 1 = this owner has just got the lease, for how long (ms) no id came that nobody expected now, id, seen (JSON) ... }
 local group, owner, fresh, count = ARGV[2], ARGV[3], tonumber(ARGV[5]), tonumber(ARGV[7])
 local asked, due, wanted, flight = mon('aws_asked', group), mon('aws_due', group), mon('aws_wanted', group), mon('aws_flight', group)
-local stranger = mon('aws_stranger', group)
+local stranger, company = mon('aws_stranger', group), mon('aws_company', group)
 for i = 8, 7 + count do
   local before = redis.call('ZSCORE', asked, ARGV[i])
   redis.call('ZADD', asked, whole(now), ARGV[i])
   local expected = tonumber(redis.call('ZSCORE', due, ARGV[i]) or '0')
   if (expected < now - fresh or expected > now + fresh * 0.8) and redis.call('SISMEMBER', flight, ARGV[i]) == 0 then
     redis.call('SET', stranger, whole(now), 'PX', 60000)
+    -- Who asked when this one did is likely to ask again now.
+    if before and now - tonumber(before) >= fresh then
+      redis.call('SADD', company, whole(math.floor(tonumber(before) / 5000)))
+      redis.call('PEXPIRE', company, 10000)
+    end
   end
   if before and now - tonumber(before) >= fresh then
     redis.call('ZADD', due, whole(2 * now - tonumber(before)), ARGV[i])

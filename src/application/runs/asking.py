@@ -8,9 +8,9 @@ Via = Literal["api", "cli", "program", "job"]
 """How a wish came: over HTTP, from the command line, from code in a process, or from the body of a job."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: each run is one, and freezing is dear
 class Actor:
-    """Somebody who asks. ``client`` is what a remote caller says of itself, as ``ann@laptop``: nobody checked it.
+    """Somebody who asks; nobody changes one. ``client`` is what a remote caller says of itself, as ``ann@laptop``: nobody checked it.
 
     ``run_id`` is the run whose body asks.
     """

@@ -27,6 +27,8 @@ RESULT_LIMIT = 65_536
 """Bytes of a result's JSON: it travels in an event and is kept beside the run."""
 ERROR_LIMIT = 2_000
 """Characters of an error's text."""
+NOTHING = Succeeded()
+"""What nearly all bodies return."""
 
 
 def utc_now() -> datetime:
@@ -92,6 +94,8 @@ def _is_async(function: Callable[..., Any]) -> bool:
 
 def succeeded(claim: Claim, definition: JobDefinition, result: Any) -> Outcome:
     """Return what a body's result makes of its run. One that cannot be kept fails for good: the work is done."""
+    if result is None:
+        return NOTHING
     try:
         return Succeeded(_json(definition, result))
     except UnusableResult as error:
@@ -145,8 +149,6 @@ def _alone(error: BaseException) -> BaseException:
 
 
 def _json(definition: JobDefinition, result: Any) -> str:
-    if result is None:
-        return "null"
     try:
         text = json.dumps(result, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         size = len(text.encode())

@@ -120,3 +120,48 @@ async def _blocked(store: RedisStore) -> bool:
 async def test_the_servers_time_comes_in_milliseconds(store: RedisStore) -> None:
     seconds, _ = await store.command.time()
     assert seconds * 1000 <= await store.now() <= (seconds + 60) * 1000
+
+
+async def times_asked(store: RedisStore) -> int:
+    stats = await store.command.info("commandstats")
+    return int(stats.get("cmdstat_time", {"calls": 0})["calls"])
+
+
+async def test_many_who_want_the_time_at_once_are_told_by_one_command(store: RedisStore) -> None:
+    gathering = Gathering(store.command)
+    before = await times_asked(store)
+    first = asyncio.create_task(gathering.time())
+    left = asyncio.create_task(gathering.time())
+    others = [asyncio.create_task(gathering.time()) for _ in range(3 * TOGETHER)]
+    await asyncio.sleep(0)
+    left.cancel()  # it wants the same answer, and the others still get it
+    told = await asyncio.gather(first, *others)
+    assert all(answer == told[0] for answer in told)
+    assert await times_asked(store) - before == 1
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    assert await gathering.time() > told[0], "an answer is nobody's who asks later"
+    await gathering.close()
+
+
+async def test_whoever_asks_while_the_time_is_on_its_way_gets_one_of_his_own(store: RedisStore) -> None:
+    gathering = Gathering(store.command)
+    before = await times_asked(store)
+    first = asyncio.create_task(gathering.time())
+    while not gathering.length or gathering.length > 1:  # until it is sent
+        await asyncio.sleep(0)
+    second = asyncio.create_task(gathering.time())
+    assert await second > await first
+    assert await times_asked(store) - before == 2
+    await gathering.close()
+
+
+async def test_without_a_server_all_who_want_the_time_hear_so() -> None:
+    nowhere = RedisStore("redis://127.0.0.1:1")
+    gathering = Gathering(nowhere.command)
+    found = await asyncio.gather(*(gathering.time() for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(answer, exceptions.ConnectionError) for answer in found)
+    again = await asyncio.gather(gathering.time(), return_exceptions=True)
+    assert isinstance(again[0], exceptions.ConnectionError)
+    await gathering.close()
+    await nowhere.close()

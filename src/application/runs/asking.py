@@ -10,8 +10,9 @@ Via = Literal["api", "cli", "program", "job"]
 
 @dataclass(slots=True)  # not frozen: each run is one, and freezing is dear
 class Actor:
-    """Somebody who asks; nobody changes one. ``client`` is what a remote caller says of itself, as ``ann@laptop``: nobody checked it.
+    """Somebody who asks; nobody changes one.
 
+    ``client`` is what a remote caller says of itself, as ``ann@laptop``: nobody checked it.
     ``run_id`` is the run whose body asks.
     """
 

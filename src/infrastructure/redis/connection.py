@@ -228,7 +228,7 @@ class RedisStore:
     async def now(self) -> int:
         """Return the server's time, ms: as it is after the call began. Raises ``StoreUnavailable``."""
         with store_errors():
-            seconds, microseconds = await self._gathering.command("TIME")
+            seconds, microseconds = await self._gathering.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
 
     async def confirm(self) -> None:

@@ -33,6 +33,14 @@ class Gathering:
         self._loads: dict[str, object] = {}
         """The scripts that the server should know, by their digests, each with the mark of when it was sent."""
         self._sender: asyncio.Task[None] | None = None
+        self._clock: asyncio.Future[Any] | None = None
+        """The answer to a TIME that waits to be sent."""
+
+    async def time(self) -> Any:
+        """Return the server's TIME as it is after the call began: one that waits to be sent is everybody's."""
+        if self._clock is None:
+            self._clock = self._ask("TIME")
+        return await asyncio.shield(self._clock)  # who is cancelled leaves the others theirs
 
     async def command(self, *parts: Any) -> Any:
         """Send one command and return its reply; raises redis-py's errors. Cancelled, it may still take effect."""
@@ -85,6 +93,8 @@ class Gathering:
         try:
             while self._waiting:
                 sent, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+                if self._clock is not None and any(answer is self._clock for _, answer in sent):
+                    self._clock = None
                 for (_, answer), reply in zip(sent, await self._send(sent), strict=True):
                     _give(answer, reply)
         except (exceptions.RedisError, OSError) as error:
@@ -107,7 +117,7 @@ class Gathering:
         return await pipe.execute(raise_on_error=False)
 
     def _fail(self, sent: "list[Wanted]", error: Exception) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._clock = self._waiting, [], None
         for _, answer in [*sent, *waiting]:
             _give(answer, error)
 

@@ -10,6 +10,7 @@ SUITES = (
     "tests/integration/test_outbox_groups.py",
     "tests/integration/test_outbox_circuit.py",
     "tests/integration/test_monitoring_sending.py",
+    "tests/integration/test_sending_trouble.py",
     "tests/integration/test_channel_webhook.py",
     "tests/integration/test_channel_apprise.py",
     "tests/integration/test_channels_in_programs.py",

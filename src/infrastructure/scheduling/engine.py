@@ -116,7 +116,24 @@ class Engine:
         self._draining = False
         self._hurried.clear()
         self._facts["started_at"] = datetime.now(UTC).isoformat()
+        self._prepare_to_execute()
+        self._prepare_to_claim()
+        self._started = True
+        try:
+            await self._settlements.start()
+            self._renewal.start()
+            self._scheduler.start()
+            await self._wake.start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    def _prepare_to_execute(self) -> None:
+        """Make what claimed runs need until the store has their outcomes."""
         self._settlements = SettlementQueue(self._store, self._instance, self._retention)
+        self._settlements.settled = self._settled
+        self._settlements.ready = self._look_for_runs
+        self._settlements.park = self._park_fire
         self.runner = JobRunner(
             self._registry,
             self._injector,
@@ -124,6 +141,7 @@ class Engine:
             concurrency=self._concurrency,
             observer=self._observer,
         )
+        self.runner.freed = self._freed
         self._renewal = Renewal(
             self._store,
             self._instance,
@@ -133,6 +151,9 @@ class Engine:
             self._retention,
             self._announcement,
         )
+
+    def _prepare_to_claim(self) -> None:
+        """Make the two that claim, and what wakes them."""
         self._claiming = Claiming(self._instance, self._registry, self.runner, self._pace, self._may_claim, self._rules)
         self._tick = Tick(
             self._store,
@@ -149,19 +170,6 @@ class Engine:
             self._store, self._retention, self._claiming, self.runner, self._pace.lease_ms, self._scheduler.wakeup
         )
         self._wake = WakeListener(self._store, self._look_for_runs, self._claim_at_once, self._cancelled)
-        self._settlements.settled = self._settled
-        self.runner.freed = self._freed
-        self._settlements.ready = self._look_for_runs
-        self._settlements.park = self._park_fire
-        self._started = True
-        try:
-            await self._settlements.start()
-            self._renewal.start()
-            self._scheduler.start()
-            await self._wake.start()
-        except BaseException:
-            await self.stop()
-            raise
 
     def refuse_work(self) -> None:
         """Claim nothing from now on: the process is about to stop. Bodies go on."""

@@ -66,8 +66,8 @@ RARE = {
     "change": frozenset({"keep_limit", "count", "remove", "cancel_waiting"}),
     "commit": frozenset({"commit_schedule"}),
     "claim": frozenset({"expire_overdue", "tell_story", "park", "count"}),
-    "settle": frozenset({"fail", "retry", "terminate", "give_back", "park", "tell_schedule", "let_go"}),
-    "submit": frozenset({"supersede", "create_held"}),
+    "settle": frozenset({"settle", "note_pace", "write_pace"}),
+    "submit": frozenset({"change_wish", "ask_of_schedule"}),
     "sweep": frozenset({"expire_overdue"}),
 }
 """What hardly any call of a script does: what only that needs is made when it is called for."""

@@ -86,7 +86,6 @@ local function write_pace()
   local fields = {}
   for field in pairs(ended) do fields[#fields + 1] = field end
   for field in pairs(took) do fields[#fields + 1] = field end
-  if #fields == 0 then return end
   local before = fetch(PREFIX .. 'pace', fields)
   for field, durations in pairs(took) do
     local average, n = string.match(before[field] or '0 0', '^(%S+) (%d+)')
@@ -185,7 +184,7 @@ for i = 3, last, 5 do
   end
   verdicts[#verdicts + 1] = verdict
 end
-write_pace()
+if next(ended) then write_pace() end
 verdicts[#verdicts + 1] = ready
 redis.call('SET', PREFIX .. 'batch:' .. SOURCE, ARGV[2] .. ' ' .. cjson.encode(verdicts), 'EX', 3600)
 return verdicts

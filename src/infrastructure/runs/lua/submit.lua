@@ -2,13 +2,12 @@
 -- ARGV: instance, run id, job id, lane, reason, tag, payload, corr, trace, due_ms ('' = now), overlap limit,
 --       state of the schedule ('' for a one-shot): its fires may have moved on since, its definition may not
 -- Reply: { 'created' | 'unchanged' | 'changed' | 'taken' | 'busy' | 'stale', status, executing runs }
+
 local id, job, lane, reason = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local tag, payload, corr, trace = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local due, limit, expected = ARGV[10], tonumber(ARGV[11]), ARGV[12]
 
-redis.call('SADD', PREFIX .. 'lanes', lane)
 local run = { id = id, job = job, lane = lane, reason = reason, order = NOW_TEXT, tag = tag, payload = payload }
-if corr ~= '' or trace ~= '' then run.more = { corr = corr ~= '' and corr or nil, trace = trace ~= '' and trace or nil } end
 
 local function place()
   if due ~= '' and tonumber(due) > NOW then
@@ -29,15 +28,8 @@ local function wish(text)
   return (string.gsub(spec, ',?"traceparent":"[^"]*"', '')) .. asked
 end
 
-local function one_shot()
-  if redis.call('HEXISTS', STATES, id) == 1 then return { 'taken', 'schedule', {} } end
-  local old = load(id)
-  if not old then
-    place()
-    redis.call('ZADD', PREFIX .. 'oneshots', int(NOW), id)
-    record()
-    return { 'created', 'queued', {} }
-  end
+-- What is asked for under an id that is in use: it may be the same, and what has not begun may become another.
+local function change_wish(old)
   if old.lane == lane and wish(redis.call('HGET', PAYLOADS, id) or '') == wish(payload) then
     return { 'unchanged', old.status, {} }
   end
@@ -49,11 +41,6 @@ local function one_shot()
   return { 'changed', 'queued', {} }
 end
 
-if reason == 'one_shot' then return one_shot() end
-
-local known = load(id)
-if known then return { 'unchanged', known.status, {} } end
-
 local function is_defined_as(text)
   local current = redis.call('HGET', STATES, job)
   if not current then return false end
@@ -61,8 +48,6 @@ local function is_defined_as(text)
   local wanted_incarnation, wanted_generation = identity(text)
   return incarnation == wanted_incarnation and generation == wanted_generation
 end
-
-if not is_defined_as(expected) then return { 'stale', '', {} } end
 
 -- Return what is running, and how many places are taken: a retry that waits keeps its place.
 local function survey()
@@ -81,14 +66,31 @@ local function survey()
   return running, taken, waiting
 end
 
-local running, taken, waiting = survey()
-if reason == 'run_now' then
-  if #running >= limit then return { 'busy', '', running } end
-  if taken >= limit and #waiting > 0 then
-    supersede(waiting[1])
-    taken = select(2, survey())
+local function ask_of_schedule()
+  local known = load(id)
+  if known then return { 'unchanged', known.status, {} } end
+  if not is_defined_as(expected) then return { 'stale', '', {} } end
+  local running, taken, waiting = survey()
+  if reason == 'run_now' then
+    if #running >= limit then return { 'busy', '', running } end
+    if taken >= limit and #waiting > 0 then
+      supersede(waiting[1])
+      taken = select(2, survey())
+    end
   end
+  if taken < limit then place() else create_held(run, '', reason == 'run_now') end
+  record()
+  return { 'created', 'queued', running }
 end
-if taken < limit then place() else create_held(run, '', reason == 'run_now') end
+
+-- main
+redis.call('SADD', PREFIX .. 'lanes', lane)
+if corr ~= '' or trace ~= '' then run.more = { corr = corr ~= '' and corr or nil, trace = trace ~= '' and trace or nil } end
+if reason ~= 'one_shot' then return ask_of_schedule() end
+if redis.call('HEXISTS', STATES, id) == 1 then return { 'taken', 'schedule', {} } end
+local old = load(id)
+if old then return change_wish(old) end
+place()
+redis.call('ZADD', PREFIX .. 'oneshots', int(NOW), id)
 record()
-return { 'created', 'queued', running }
+return { 'created', 'queued', {} }

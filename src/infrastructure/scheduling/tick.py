@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 BREATH_S = 0.005
 """After a pass that found work, what is due sooner than this waits so long: one pass for many fires."""
+TURN_PATIENCE_S = 0.05
+"""How long a pass waits for a claim that is under way on the event loop: what it commits without its turn is nobody's
+own, and costs another claim. Nearly all claims have ended by then."""
 SLOTS_PATIENCE_S, SLOTS_POLL_S = 0.05, 0.001
 """How long a pass waits for slots, and how often it looks: to be told of each that is free would cost each run more."""
 LONGEST_HIDE_MS = 1_500
@@ -75,9 +78,10 @@ class Tick:
     def __call__(self) -> float:
         """Do one pass and return how long to wait, in seconds.
 
-        While a claim is under way on the event loop, it only fires: that claim wakes the next pass if it is needed.
+        While a claim on the event loop does not come to its end, it only fires: that claim wakes the next pass if it is
+        needed.
         """
-        self._owns = self._waits_for_slots = self._claiming.turn.acquire(blocking=False)
+        self._owns = self._waits_for_slots = self._claiming.turn.acquire(timeout=TURN_PATIENCE_S)
         try:
             return self._pass((self._reclaim_runs, self._claim_runs, self._fire) if self._owns else (self._fire,))
         finally:

@@ -37,12 +37,15 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(token for token in TOKENS.findall(text) if token[0] not in "-'")
 
 
-def with_numbers(texts: Iterable[str], numbers: Mapping[str, int]) -> list[str]:
-    """Return the texts with numbers in the place of the names that they, or ``numbers``, give to whole numbers."""
-    texts = list(texts)
-    values = dict(numbers) | {name: int(value) for text in texts for name, value in NUMBER.findall(text)}
-    named = re.compile(rf"\b({'|'.join(values)})\b")
-    return [named.sub(lambda match: str(values[match[1]]), NUMBER.sub("", text)) for text in texts]
+def numbers_in(texts: Iterable[str]) -> dict[str, int]:
+    """Return the names that texts give to whole numbers."""
+    return {name: int(value) for text in texts for name, value in NUMBER.findall(text)}
+
+
+def with_numbers(text: str, numbers: Mapping[str, int]) -> str:
+    """Return a text with the numbers in the place of their names."""
+    named = re.compile(rf"\b({'|'.join(numbers)})\b")
+    return named.sub(lambda match: str(numbers[match[1]]), NUMBER.sub("", text))
 
 
 def program(script: str, shared: Sequence[Part], closing: Mapping[str, str], rare: frozenset[str]) -> str:

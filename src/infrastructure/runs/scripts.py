@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from domain.runs.run import TRANSITIONS
 from infrastructure.events.lua import emit_prelude
-from infrastructure.runs.parts import parts_of, program, with_numbers
+from infrastructure.runs.parts import Part, numbers_in, parts_of, program, with_numbers
 
 WHERE = {
     "take": "infrastructure.scheduling",
@@ -77,11 +77,21 @@ RARE = {
 def source(name: str, retention: Retention, *, allow_oom: bool = False) -> str:
     """Return the whole text of a script. By its shebang a server without memory refuses it whole, if it brings work."""
     flags = " flags=allow-oom" if allow_oom or name in ALLOWED_OUT_OF_MEMORY else ""
+    parts, numbers = _shared(retention)
+    own = _text(WHERE[name], name)
+    own = with_numbers(own, numbers | numbers_in([own]))
+    return f"#!lua{flags}\n" + program(own, parts, CLOSING, RARE.get(name, frozenset()))
+
+
+@cache
+def _shared(retention: Retention) -> tuple[list[Part], dict[str, int]]:
+    """Return what all scripts may need, and the numbers that have names there."""
     allowed = ",".join(f"['{old}>{new}']=true" for old, targets in TRANSITIONS.items() for new in targets)
     head = f"local PREFIX, SOURCE = KEYS[1], ARGV[1]\n\nlocal ALLOWED = {{{allowed}}}\n"
-    *shared, own = with_numbers([head, *_shared(), _text(WHERE[name], name)], _numbers(retention))
-    parts = [part for text in shared for part in parts_of(text)]
-    return f"#!lua{flags}\n" + program(own, parts, CLOSING, RARE.get(name, frozenset()))
+    runs = [_text("infrastructure.runs", name) for name in ("prelude", "runs", "lifecycle", "instances")]
+    texts = [head, emit_prelude(), *runs, _text("infrastructure.scheduling", "schedules")]
+    numbers = _numbers(retention) | numbers_in(texts)
+    return [part for text in texts for part in parts_of(with_numbers(text, numbers))], numbers
 
 
 def _numbers(retention: Retention) -> dict[str, int]:
@@ -94,11 +104,6 @@ def _numbers(retention: Retention) -> dict[str, int]:
         "DEAD_TTL_MS": round(retention.dead_jobs_ttl_s * 1000),
         "EXPORTED_AT_MOST": retention.exported_at_most,
     }
-
-
-def _shared() -> list[str]:
-    runs = [_text("infrastructure.runs", name) for name in ("prelude", "runs", "lifecycle", "instances")]
-    return [emit_prelude(), *runs, _text("infrastructure.scheduling", "schedules")]
 
 
 def _text(package: str, name: str) -> str:

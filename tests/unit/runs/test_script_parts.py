@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from infrastructure.runs.parts import parts_of, program, with_numbers
+from infrastructure.runs.parts import numbers_in, parts_of, program, with_numbers
 from infrastructure.runs.scripts import RARE, WHERE, Retention, source
 
 SHARED = """
@@ -71,8 +71,10 @@ def test_what_only_the_rare_keeps_in_mind_is_written_when_there_is_any() -> None
 
 
 def test_names_of_numbers_are_replaced() -> None:
-    texts = with_numbers(["local TWO = 2\n\nreturn TWO * n", "MOST + TWO_OF"], {"MOST": 7})
-    assert [text.strip() for text in texts] == ["return 2 * n", "7 + TWO_OF"]
+    texts = ["local TWO = 2\n\nreturn TWO * n", "MOST + TWO_OF"]
+    numbers = {"MOST": 7} | numbers_in(texts)
+    assert numbers == {"MOST": 7, "TWO": 2}
+    assert [with_numbers(text, numbers).strip() for text in texts] == ["return 2 * n", "7 + TWO_OF"]
 
 
 @pytest.mark.parametrize("name", WHERE)

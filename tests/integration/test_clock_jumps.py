@@ -93,9 +93,14 @@ def put_clock(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Put
 
     monkeypatch.setattr(scripts, "_text", shifted)
     monkeypatch.setattr(RedisStore, "now", shifted_now)
-    scripts.source.cache_clear()
+    _forget_scripts()
     yield put
+    _forget_scripts()
+
+
+def _forget_scripts() -> None:
     scripts.source.cache_clear()
+    scripts._shared.cache_clear()
 
 
 async def test_of_the_store_forwards(cluster: Cluster, put_clock: Put, caplog: pytest.LogCaptureFixture) -> None:

@@ -178,10 +178,14 @@ class JobRunner:
             self._arming = loop.call_later(ARMED_AFTER_S, self._arm_young)
 
     def _arm_young(self) -> None:
-        """Give those a timer that began lately and have not ended."""
+        """Give those a timer that began lately and have not ended, and finish what others cancelled before it began."""
         young, self._young, self._arming = self._young, [], None
         for execution in young:
-            if self._execution(execution.claim) is execution and execution.ending is None:
+            if self._execution(execution.claim) is not execution or execution.ending is not None:
+                continue
+            if execution.task.done():
+                self._never_began(execution, execution.task)
+            else:
                 self._arm(execution)
 
     def _arm(self, execution: Execution) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from domain.runs.outcome import Lost, Released, Succeeded
+from domain.runs.outcome import Cancelled, Lost, Released, Succeeded
 from support import wait_until
 from unit.runs.gate_kit import Gate, insists, refuses_to_start, turn, waits
 from unit.runs.runner_kit import RunnerKit
@@ -28,6 +28,18 @@ async def test_a_run_that_is_revoked_in_the_moment_it_is_started_never_starts() 
     await wait_until(lambda: not kit.runner.held, "the slot")
     assert kit.settled.outcomes == []
     assert kit.runner.abandoned == 0
+
+
+async def test_a_run_whose_task_somebody_else_cancels_before_it_begins_is_settled_as_cancelled() -> None:
+    """As a host application does that cancels all tasks there are: the slot must not wait for the timeout."""
+    kit = RunnerKit(refuses_to_start())
+    claim = kit.start("Job")
+    (task,) = [task for task in asyncio.all_tasks() if task.get_name() == f"run {claim.spec.run_id}"]
+    task.cancel()
+    await wait_until(lambda: kit.settled.outcomes, "its end")
+    assert kit.settled.of(claim) == Cancelled("the body was cancelled")
+    kit.runner.forget([claim])
+    assert kit.runner.held == {}
 
 
 async def test_a_run_that_is_revoked_while_it_runs_is_cancelled_and_settles_nothing(

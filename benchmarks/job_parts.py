@@ -160,11 +160,12 @@ def _enqueued(
 def _worked(
     here: Stage, times: list[float], per_s: float, cpu_s: float, server: Reading, counted: int
 ) -> dict[str, Any]:
+    """Tell what the worker did; the costs are None where all ran before the first look at the worker's clock."""
     return {
         "executed": len(times),
         "executed_per_s": per_s,
         "repeated": here.board.repeated(),
-        "worker_cpu_us": cpu_s / counted * 1e6,
-        "server_cpu_us": server.cpu_s / counted * 1e6,
+        "worker_cpu_us": cpu_s / counted * 1e6 if counted else None,
+        "server_cpu_us": server.cpu_s / counted * 1e6 if counted else None,
         "calls": {name: calls for name, calls in server.calls.items() if calls[0]},
     }

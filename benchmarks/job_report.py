@@ -108,7 +108,7 @@ def _failed(row: dict[str, Any], head: tuple[str, ...]) -> list[str] | None:
 
 
 def _us(row: dict[str, Any], *names: str) -> list[str]:
-    return [f"{row[name]:,.0f} µs" for name in names]
+    return ["-" if row[name] is None else f"{row[name]:,.0f} µs" for name in names]
 
 
 def _ms(seconds: float) -> str:

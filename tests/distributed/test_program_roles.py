@@ -25,5 +25,5 @@ def test_an_api_process_controls_what_another_process_executes(redis_url: str, n
         assert scheduler.interrupt(signal.SIGTERM) == 0, scheduler.said
         assert api.interrupt(signal.SIGTERM) == 0, api.said
         assert "Traceback" not in api.said + scheduler.said
-        made = {path.name.partition("-")[0] for path in (tmp_path / "api" / "var").iterdir()}
+        made = {path.name.partition("-")[0] for path in (tmp_path / "api").glob("var/*")}
         assert made <= {"history.sqlite3"}, "a process with a redis_url needs no directory but for the history"

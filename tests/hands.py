@@ -31,7 +31,7 @@ class Hands:
         return self.client.register_script(source(script, Retention()))(keys=[self.prefix], args=[self.id, *args])
 
     def claim(self, limit: int = 10, lease_ms: int = 60_000, takeovers: int = 5) -> list[Claim]:
-        rows = self.call("claim", lease_ms, limit, takeovers, "", *LANES)[3]
+        rows = self.call("claim", lease_ms, limit, takeovers, "", 0, "", *LANES)[3]
         return [
             Claim(*join_spec(tag, payload), lane=lane, attempt=attempt, retries=retries, token=token)
             for tag, payload, lane, attempt, retries, token in rows

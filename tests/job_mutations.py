@@ -2,10 +2,12 @@
 
 LUA, JOBS_LUA = "src/infrastructure/runs/lua", "src/infrastructure/jobs/lua"
 CLAIM, TICK = "src/infrastructure/scheduling/claim_at_once.py", "src/infrastructure/scheduling/tick.py"
+CLAIMING, HANDED = "src/infrastructure/scheduling/claiming.py", "src/infrastructure/scheduling/handed.py"
 SUITES = (
     "tests/integration/test_job_queues.py",
     "tests/integration/test_job_acceptance.py",
     "tests/integration/test_claim_at_once.py",
+    "tests/integration/test_handed_jobs.py",
 )
 MUTATIONS = (
     (
@@ -26,6 +28,42 @@ MUTATIONS = (
         "await self._at_once.stop()",
         "pass",
     ),
+    (
+        "a job is begun beside a pass that gives slots away",
+        HANDED,
+        "self._claiming.turn.acquire(blocking=False)",
+        "True",
+    ),
+    ("who ends a turn does not look at what waits", CLAIMING, "        self.released()\n", ""),
+    ("what was handed over begins without a slot", HANDED, "elif self._claiming.free_slots:", "elif True:"),
+    ("what was handed over counts, however late", HANDED, " or late_ms > self._patience_ms", ""),
+    ("what was given back begins", HANDED, "handed_at <= self._claiming.given_back_until or ", ""),
+    ("what was handed over begins though it was cancelled", HANDED, "run_ids]\n", "()]\n"),
+    ("a stop keeps what it has not heard", HANDED, "since_ms=0", "since_ms=10**15"),
+    ("a lost connection is not doubted", CLAIMING, "if self.was_deaf:", "if False:"),
+    ("who has work offers slots", CLAIMING, "not self._runner.held and self.clock", "self.clock"),
+    ("who hears nothing offers slots", CLAIMING, "self.listens and not", "not"),
+    ("jobs with limits are handed over", CLAIMING, 'not in limited["jobs"]', "not in ()"),
+    ("queues with limits are handed over", CLAIMING, 'sorted(limited["queues"])', "()"),
+    ("keys with limits are handed over", f"{JOBS_LUA}/enqueue.lua", " or noted(pattern.run, 'key')", ""),
+    ("delayed jobs are handed over", f"{JOBS_LUA}/enqueue.lua", " or pattern.is_later or", " or"),
+    ("many are handed over one by one", f"{JOBS_LUA}/enqueue.lua", "not is_alone or ", ""),
+    ("large jobs are handed over", f"{JOBS_LUA}/enqueue.lua", " or #data > HANDED_AT_MOST", ""),
+    (
+        "who does not listen is handed jobs",
+        f"{LUA}/instances.lua",
+        ".. 'hand:' .. id)[2] > 0",
+        ".. 'hand:' .. id)[2] >= 0",
+    ),
+    ("an offered slot is taken again and again", f"{LUA}/instances.lua", "OFFERED, id, -1)", "OFFERED, id, 0)"),
+    ("an offer has no end", f"{LUA}/instances.lua", "OFFERS, NOW_TEXT, '+inf'", "OFFERS, '-inf', '+inf'"),
+    (
+        "a handed job has no lease",
+        f"{LUA}/lifecycle.lua",
+        "  gather('ZADD', PREFIX .. 'leases:' .. run.lane, lease_end, run.id)\n",
+        "",
+    ),
+    ("who leaves goes on offering", f"{LUA}/instances.lua", "  withdraw_offer(id)\n", ""),
     ("weights of queues do not count", f"{LUA}/claim.lua", "rule and rule.weight or 1", "1"),
     ("a queue is paid back its idle time", f"{LUA}/claim.lua", "or 0), floor)", "or 0), 0)"),
     ("priority does not count", f"{LUA}/lifecycle.lua", "ms - (noted(run, 'ahead_ms') or 0)", "ms"),

@@ -70,7 +70,7 @@ class JobHands:
         return [one.id for one in accepted]
 
     async def claim(self, limit: int = 10, lanes: Sequence[str] = ("Import@1", "Mail@1")) -> list[Claim]:
-        reply = await self._call("claim", 60_000, limit, 5, json.dumps(self.rules), *lanes)
+        reply = await self._call("claim", 60_000, limit, 5, json.dumps(self.rules), 0, "", *lanes)
         _, self.next_look, self.left, rows, _, self.blocked = reply
         claims = []
         for tag, payload, lane, attempt, retries, token in rows:

@@ -254,7 +254,7 @@ class ModelHand:
 
     def claim(self, limit: int, takeovers: int) -> tuple[int, list[Claim]]:
         """Return the store's time and what was claimed."""
-        now, _, _, rows, *_ = self._call("claim", LEASE_MS, limit, takeovers, "", *self.lanes)
+        now, _, _, rows, *_ = self._call("claim", LEASE_MS, limit, takeovers, "", 0, "", *self.lanes)
         return int(now), [
             Claim(*join_spec(tag, payload), lane=lane, attempt=attempt, retries=retries, token=token)
             for tag, payload, lane, attempt, retries, token in rows
@@ -268,7 +268,7 @@ class ModelHand:
         """Ask for everything with calls whose caller has given them up long ago: none does anything."""
         given_up = f"{LEASE_MS}@1"
         assert self._call("take", given_up, 10, *self.lanes)[2] == []
-        assert self._call("claim", given_up, 10, 9, "", *self.lanes)[3] == []
+        assert self._call("claim", given_up, 10, 9, "", 0, "", *self.lanes)[3] == []
 
     def renew(self, claims: Sequence[Claim]) -> list[str]:
         args = [part for claim in claims for part in (claim.spec.run_id, claim.lane, claim.token)]

@@ -1,6 +1,7 @@
 """An instance with nothing to do claims on its event loop what it hears is ready; the tick claims the rest."""
 
 import asyncio
+import dataclasses
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -198,14 +199,15 @@ async def test_a_burst_of_hints_is_not_as_many_claims(cluster: Cluster) -> None:
     await listens(one)
     tasks: set[object] = set()
     heard: list[int] = []
-    hear = one.engine._wake._ready
+    wake = one.engine._wake
+    hear = wake._hearing.ready
 
     def ready() -> None:
         heard.append(1)
         hear()
         tasks.add(one.engine._at_once._task)
 
-    one.engine._wake._ready = ready
+    wake._hearing = dataclasses.replace(wake._hearing, ready=ready)
     began = time.monotonic()
     pipe = cluster.redis.command.pipeline(transaction=False)
     for _ in range(10_000):

@@ -41,7 +41,7 @@ async def test_a_take_and_a_claim_work_until_their_deadline_only(
         await wait_until(b.take, "what was not hidden")
         assert not await taken_in_vain()
     until = await store_ms(a) + late_ms
-    rows = a.call("claim", f"60000@{until}", 10, 5, "", *LANES)[3]
+    rows = a.call("claim", f"60000@{until}", 10, 5, "", 0, "", *LANES)[3]
     assert len(rows) == (1 if works else 0)
     assert await status(a, "o") == (RunStatus.RUNNING if works else RunStatus.QUEUED)
 

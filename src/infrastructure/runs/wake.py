@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from application.tasks import end_task
@@ -15,24 +16,29 @@ POLL_S = 5.0
 RETRY_S = 1.0
 
 
+@dataclass(frozen=True)
+class Hearing:
+    """What is called for what is heard, on the event loop."""
+
+    wake: Callable[[], None]
+    """Something changed, and is to be looked at."""
+    ready: Callable[[], None]
+    """Runs may be claimed."""
+    cancel: Callable[[list[str]], None]
+    """The runs with these ids were revoked."""
+    handed: Callable[[str], None]
+    """A job was handed over to this instance."""
+    listens: Callable[[bool], None]
+    """It hears what is said from now on, or no more: what is said meanwhile is not repeated."""
+
+
 class WakeListener:
-    """Listen on the wake channel: ``ready`` is called when runs may be claimed, ``cancel`` with ids of revoked runs.
+    """Listen on the wake channel of all instances, and on the channel of this one, to which jobs are handed over."""
 
-    ``wake`` is called for whatever else may have changed.
-    """
-
-    def __init__(
-        self,
-        store: RedisStore,
-        wake: Callable[[], None],
-        ready: Callable[[], None],
-        cancel: Callable[[list[str]], None],
-    ) -> None:
+    def __init__(self, store: RedisStore, instance_id: str, hearing: Hearing) -> None:
         self._blocking = store.blocking
-        self._channel = store.key("wake")
-        self._wake = wake
-        self._ready = ready
-        self._cancel = cancel
+        self._channel, self._own = store.key("wake"), store.key("hand", instance_id)
+        self._hearing = hearing
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -49,23 +55,28 @@ class WakeListener:
             try:
                 with store_errors():
                     async with self._blocking.pubsub(ignore_subscribe_messages=True) as pubsub:
-                        await pubsub.subscribe(self._channel)
-                        self._wake()  # what was said before is not repeated
+                        await pubsub.subscribe(self._channel, self._own)
+                        self._hearing.listens(True)
+                        self._hearing.wake()  # what was said before is not repeated
                         while True:
                             self._hear(await pubsub.get_message(timeout=POLL_S))
             except StoreUnavailable as error:
                 log.debug("the wake channel is cut off: %s", error)
             except Exception:
                 log.exception("the wake listener failed")
+            self._hearing.listens(False)
             await asyncio.sleep(RETRY_S)
 
     def _hear(self, message: dict[str, Any] | None) -> None:
         if message is None:
             return
+        if message["channel"] == self._own:
+            self._hearing.handed(message["data"])
+            return
         word, _, rest = str(message["data"]).partition(" ")
         if word == "ready":
-            self._ready()
+            self._hearing.ready()
             return
         if word == "cancel":
-            self._cancel(rest.split())
-        self._wake()
+            self._hearing.cancel(rest.split())
+        self._hearing.wake()

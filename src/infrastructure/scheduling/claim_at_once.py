@@ -75,7 +75,7 @@ class ClaimAtOnce:
         return wait_s
 
     def _ended(self, task: asyncio.Task[float]) -> None:
-        self._claiming.turn.release()
+        self._claiming.release()
         error = None if task.cancelled() else task.exception()
         if isinstance(error, RoundsmanError):
             log.debug("runs could not be claimed at once: %s", error)  # the tick meets it too, and says so

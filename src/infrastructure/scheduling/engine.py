@@ -20,10 +20,11 @@ from infrastructure.runs.loop_watch import Blockage
 from infrastructure.runs.renewal import Renewal
 from infrastructure.runs.scripts import Retention
 from infrastructure.runs.settling import SettlementQueue
-from infrastructure.runs.wake import WakeListener
+from infrastructure.runs.wake import Hearing, WakeListener
 from infrastructure.scheduling.claim_at_once import ClaimAtOnce
 from infrastructure.scheduling.claiming import Claiming, Pace
 from infrastructure.scheduling.cluster import ClusterScheduler
+from infrastructure.scheduling.handed import HandedJobs
 from infrastructure.scheduling.tick import Tick
 
 log = logging.getLogger(__name__)
@@ -169,7 +170,12 @@ class Engine:
         self._at_once = ClaimAtOnce(
             self._store, self._retention, self._claiming, self.runner, self._pace.lease_ms, self._scheduler.wakeup
         )
-        self._wake = WakeListener(self._store, self._look_for_runs, self._claim_at_once, self._cancelled)
+        self._handed = HandedJobs(self._store, self._retention, self._claiming, self.runner, self._pace.lease_ms)
+        self._wake = WakeListener(
+            self._store,
+            self._instance,
+            Hearing(self._look_for_runs, self._claim_at_once, self._cancelled, self._handed.hear, self._listens),
+        )
 
     def refuse_work(self) -> None:
         """Claim nothing from now on: the process is about to stop. Bodies go on."""
@@ -190,6 +196,7 @@ class Engine:
         if self._scheduler.running:
             await asyncio.to_thread(self._scheduler.shutdown)
         self._tick.close()
+        await self._handed.stop()
         await asyncio.sleep(0)  # what the last tick handed over begins, and is drained like the rest
         await self.runner.drain(self._grace_s, self._hurried)
         await self._settlements.stop()
@@ -260,7 +267,14 @@ class Engine:
         if not self._at_once.begin():
             self._scheduler.wakeup()
 
+    def _listens(self, does: bool) -> None:
+        self._claiming.listens = does
+        if not does:
+            self._claiming.was_deaf = True
+            self._scheduler.wakeup()
+
     def _cancelled(self, run_ids: list[str]) -> None:
+        self._handed.forget(run_ids)
         for run_id in run_ids:
             self.runner.revoke(run_id, "it was cancelled")
 

@@ -86,7 +86,7 @@ class Tick:
             return self._pass((self._reclaim_runs, self._claim_runs, self._fire) if self._owns else (self._fire,))
         finally:
             if self._owns:
-                self._claiming.turn.release()
+                self._claiming.release()
 
     def _pass(self, steps: tuple[Callable[[], float], ...]) -> float:
         waits = []
@@ -131,11 +131,10 @@ class Tick:
     def _reclaim_runs(self) -> float:
         """Give back what was claimed by a call that got no answer; else it would wait for the end of its lease."""
         claiming = self._claiming
+        claiming.doubt_what_was_handed()
         if claiming.unsure_since is not None:
-            known = list(self._runner.held)
-            words = [self._instance, claiming.unsure_since, len(known), *known, *self._registry.lanes]
-            back = self._call(self._reclaim, words)
-            claiming.unsure_since = None
+            now, back = self._call(self._reclaim, claiming.words_of_return(claiming.unsure_since))
+            claiming.unsure_since, claiming.given_back_until = None, int(now)
             if back:
                 log.warning("%d runs were claimed without this process hearing of it, and are given back", back)
         return LONGEST_WAIT_S

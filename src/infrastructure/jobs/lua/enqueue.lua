@@ -27,7 +27,7 @@ local function pieces(text)
   return found
 end
 
-local now_ready, later = false, false
+local created, now_ready, later = false, false, false
 local function read_pattern(at)
   local lane, tag, rest, notes, due, expires = unpack(ARGV, at, at + TEXTS - 1)
   local _, _, queue = split_lane(lane)
@@ -52,14 +52,32 @@ local function known_by(key, digest)
   return answer(then_digest == digest and 'same' or 'conflict', id, load(id))
 end
 
+-- A job that comes alone, may run now, and is bound by no limit, is given to who offers a slot for it. Many at once are
+-- claimed with one call, which is cheaper.
+local HANDED_AT_MOST = 16384 -- characters
+local is_alone = #ARGV < first_job + FIELDS
+local function hand_over(pattern, id, data)
+  if not is_alone or pattern.is_later or noted(pattern.run, 'key') or #data > HANDED_AT_MOST then return false end
+  local instance, lease = take_slot(pattern.run.lane)
+  if not instance then return false end
+  local run = parse(id, table.concat(pattern.text, id))
+  runs_read[id] = run
+  own(run, instance, int(NOW + lease))
+  local words = { NOW_TEXT, run.tag, pattern.payload .. data, run.lane, run.attempt, run.retries, run.token }
+  redis.call('PUBLISH', PREFIX .. 'hand:' .. instance, cjson.encode(words))
+  return true
+end
+
 local function create_one(pattern, id, data)
   runs_read[id] = pattern.run -- for who asks for the same job again in this call
-  gather('HSET', RUNS, id, table.concat(pattern.text, id))
   gather('HSET', PAYLOADS, id, pattern.payload .. data)
   emit('job.queued', table.concat(pattern.event, id), pattern.corr, pattern.trace)
-  gather('ZADD', pattern.place, pattern.run.order, id)
   gather('ZADD', PREFIX .. 'oneshots', NOW_TEXT, id)
   if pattern.expires ~= '' then gather('ZADD', PREFIX .. 'expiring', pattern.expires, id) end
+  created = true
+  if hand_over(pattern, id, data) then return end
+  gather('HSET', RUNS, id, table.concat(pattern.text, id))
+  gather('ZADD', pattern.place, pattern.run.order, id)
   if pattern.is_later then later = true else now_ready = true end
 end
 
@@ -86,8 +104,6 @@ schedules = fetch(STATES, ids)
 for at = first_job, #ARGV, FIELDS do
   reply[#reply + 1] = enqueue(patterns[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
 end
-if now_ready or later then
-  record()
-  redis.call('PUBLISH', PREFIX .. 'wake', now_ready and 'ready' or 'due')
-end
+if created then record() end
+if now_ready or later then redis.call('PUBLISH', PREFIX .. 'wake', now_ready and 'ready' or 'due') end
 return reply

@@ -1,7 +1,7 @@
 -- claim: take over lapsed runs and take ready ones, oldest first, at most as many as there are free slots.
 -- ARGV: instance, lease_ms[@deadline], limit, takeover_limit,
 --   rules: JSON { queues = { name = { weight, limit, rate, burst } }, jobs = { name = { limit, rate, burst } } } or '',
---   '<job>@<version>' that this instance knows...
+--   slots that it offers, what it takes (see offer) or '', '<job>@<version>' that this instance knows...
 -- Reply: { now, next look at `later` or '', runs left ready for want of slots, { tag, payload, lane, attempt, retries, token } ...,
 --   how many of them were taken over, ready runs that a limit holds back }
 local lease, limit, takeover_limit, RULES = unless_late(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -10,7 +10,7 @@ local quiet_until = beat(lease)
 local claimed, left, taken_over = {}, 0, 0
 
 local rules = RULES ~= '' and cjson.decode(RULES) or { queues = {}, jobs = {} }
-local all, lanes = lanes_known(6)
+local all, lanes = lanes_known(8)
 
 -- How many runs of a queue or a job execute, on whichever instance.
 local function executing(name)
@@ -46,12 +46,8 @@ look_at(tonumber(redis.call('ZRANGE', later, 0, 0, 'WITHSCORES')[2]))
 look_at(tonumber(redis.call('ZRANGE', PREFIX .. 'expiring', 0, 0, 'WITHSCORES')[2]))
 
 local lease_end = int(NOW + lease)
-local function own(run)
-  run.token = int(math.max((tonumber(run.token) or 0) + 1, NOW_US))
-  run.attempt, run.owner, run.started = run.attempt + 1, SOURCE, NOW_TEXT
-  move(run, 'running')
-  gather('ZADD', PREFIX .. 'leases:' .. run.lane, lease_end, run.id)
-  announce('job.started', run, ',"token":"' .. run.token .. '"')
+local function take_one(run)
+  own(run, SOURCE, lease_end)
   claimed[#claimed + 1] = run
 end
 
@@ -69,7 +65,7 @@ local function take_over(id, lane)
   if takeovers > takeover_limit then
     park(run, 'it has outlived ' .. takeovers .. ' owners, the last was ' .. run.owner, ',"attempts":' .. story)
   else
-    own(run)
+    take_one(run)
     taken_over = taken_over + 1
   end
 end
@@ -180,7 +176,7 @@ while free > 0 do
   local run = load(id)
   if run and run.status == 'queued' then
     if takes_place(run) then
-      own(run)
+      take_one(run)
       free = free - 1
       use_room(lane.queue)
       use_room(lane.job)
@@ -201,6 +197,7 @@ for name, rate in pairs(rated) do
 end
 -- With slots left over, it is a limit that holds back what is still ready; behind what was put aside there may be more.
 if free > 0 and aside == 0 then blocked, left = left, 0 else left = left - blocked end
+if left == 0 then offer(math.min(tonumber(ARGV[6]), free), ARGV[7]) end
 
 ids = {}
 for i, run in ipairs(claimed) do ids[i] = run.id end

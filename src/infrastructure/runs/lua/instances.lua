@@ -7,6 +7,39 @@ local function forget(id)
   return redis.call('HDEL', PREFIX .. 'departed', id)
 end
 
+-- An idle instance offers slots for a second: what is submitted goes there at once, and need not be claimed. `takes`: its
+-- lease (ms), then a line each for '<job>@<version>' without limits that it knows, and for '#<queue>' with limits.
+local OFFER_MS = 1000
+
+local OFFERS, OFFERED, TAKES = PREFIX .. 'offers', PREFIX .. 'offered', PREFIX .. 'takes'
+
+local function offer(slots, takes)
+  if slots < 1 then return redis.call('ZREM', OFFERS, SOURCE) end
+  redis.call('ZADD', OFFERS, int(NOW + OFFER_MS), SOURCE)
+  redis.call('HSET', OFFERED, SOURCE, int(slots))
+  if redis.call('HGET', TAKES, SOURCE) ~= takes then redis.call('HSET', TAKES, SOURCE, takes) end
+end
+
+local function withdraw_offer(instance)
+  redis.call('ZREM', OFFERS, instance)
+  redis.call('HDEL', OFFERED, instance)
+  redis.call('HDEL', TAKES, instance)
+end
+
+-- Find an instance that offers a slot for a lane, and listens; take that slot. Returns the instance and its lease, or nil.
+local OFFERS_SEEN = 8
+local function take_slot(lane)
+  local base, _, queue = split_lane(lane)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', OFFERS, NOW_TEXT, '+inf', 'LIMIT', 0, OFFERS_SEEN)) do
+    local takes = redis.call('HGET', TAKES, id) or ''
+    if string.find(takes, '\n' .. base .. '\n', 1, true) and not string.find(takes, '\n#' .. queue .. '\n', 1, true) then
+      if redis.call('HINCRBY', OFFERED, id, -1) <= 0 then redis.call('ZREM', OFFERS, id) end
+      if redis.call('PUBSUB', 'NUMSUB', PREFIX .. 'hand:' .. id)[2] > 0 then return id, tonumber(string.match(takes, '^%d+')) end
+      redis.call('ZREM', OFFERS, id)
+    end
+  end
+end
+
 -- Take an instance out of the living. `why` is 'stopped' or 'vanished'; who is not among the living is left alone.
 local function depart(id, why)
   local announcement = redis.call('HGET', PREFIX .. 'instances', id)
@@ -14,6 +47,7 @@ local function depart(id, why)
   redis.call('HDEL', PREFIX .. 'instances', id)
   redis.call('ZREM', PREFIX .. 'beats', id)
   redis.call('DEL', PREFIX .. 'batch:' .. id)
+  withdraw_offer(id)
   if not announcement then return end
   redis.call('HSET', PREFIX .. 'departed', id,
     '{"why":' .. quote(why) .. ',"last_seen":' .. int(tonumber(seen or NOW)) .. ',"announcement":' .. announcement .. '}')

@@ -232,6 +232,15 @@ local function park(run, why, more)
   announce('job.parked', run, ',"why":' .. quote(why) .. more)
 end
 
+-- Let an instance have a run from now on, under a new token.
+local function own(run, owner, lease_end)
+  run.token = int(math.max((tonumber(run.token) or 0) + 1, NOW_US))
+  run.attempt, run.owner, run.started = run.attempt + 1, owner, NOW_TEXT
+  move(run, 'running')
+  gather('ZADD', PREFIX .. 'leases:' .. run.lane, lease_end, run.id)
+  announce('job.started', run, ',"token":"' .. run.token .. '"')
+end
+
 -- Any call of an executing instance proves that the store is reachable. After a silence of all of them longer than half
 -- a lease nobody is overtaken for one lease, so that owners can renew first. The same where the store's clock was put
 -- back, as a fail-over may do: what was written by the old clock says nothing.

@@ -2,7 +2,7 @@
 -- was lost, and nobody else may have them before their leases end. The attempt counts, though hardly any has begun: one
 -- whose outcome was refused is no more known here either, and must not run again under the same number.
 -- ARGV: instance, since (ms: none that was claimed earlier), known runs, their ids..., lane...
--- Reply: how many
+-- Reply: { now, how many }
 local since, known, back = tonumber(ARGV[2]), {}, 0
 local lanes = 4 + tonumber(ARGV[3])
 for i = 4, lanes - 1 do known[ARGV[i]] = true end
@@ -22,4 +22,4 @@ for _, lane in ipairs(ours) do
     end
   end
 end
-return back
+return { NOW_TEXT, back }

@@ -263,7 +263,7 @@ class Program:
         services.append(self._resources)
         if history is not None:
             services.append(history.keeper)  # stopped after what executes, so that it hears the last jobs' ends
-        services.append(container.scheduling.scheduler())
+        services += [monitoring.intake(), container.scheduling.scheduler()]
         return [*services, monitoring.sender(), monitoring.handler(), monitoring.seed()]
 
     async def _begin_anew(self) -> None:

@@ -1,7 +1,7 @@
 """The alert engine: feeds samples, failed looks and endings to the alerts of a worker, in order, whoever nudges it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from application.monitoring.alert_book import AlertBook, WorkerAlerts
@@ -50,6 +50,10 @@ class AlertEngine:
     async def catch_up(self, worker_id: str) -> int:
         """Evaluate all samples after the last evaluated one, in order; return how many. Nothing new changes nothing."""
         return await self._catching_up.of(worker_id)
+
+    async def evaluate(self, worker_ids: Sequence[str]) -> list[str]:
+        """Do so with some workers in one step, as far as that goes; return those with nothing left to be evaluated."""
+        return await self._catching_up.at_once(worker_ids)
 
     async def stop(self) -> None:
         """End what catches up; twice is fine. It begins again with the next nudge."""

@@ -67,6 +67,14 @@ class CatchingUp:
             refused = refused + 1 if part.now == "stale" else 0
         raise AlertsChangedMeanwhile(worker_id=worker_id, tries=TRIES)
 
+    async def at_once(self, worker_ids: Sequence[str]) -> list[str]:
+        """Evaluate what is new of some workers in one round of their own; return those of whom nothing is left.
+
+        The others were overtaken, have more samples than fit, or met an error: ``of`` goes on with them.
+        """
+        parts = await self._round(worker_ids)
+        return [worker_id for worker_id, part in parts.items() if isinstance(part, Part) and part.now == "all"]
+
     async def stop(self) -> None:
         """End what is under way: what was not stored is evaluated by whoever is nudged next."""
         await self._rounds.stop()

@@ -7,9 +7,10 @@ from typing import Any
 from application.events.bus import EventBus
 from application.monitoring.backoff import Backoff
 from application.monitoring.fleet import Watched
+from application.monitoring.intake import SampleIntake
 from application.monitoring.providers import MetricsProviders
 from application.monitoring.silences import Silences
-from application.monitoring.stores import Samples, Workers
+from application.monitoring.stores import Workers
 from application.monitoring.watch import AlertWatch
 from application.scheduling import (
     Injected,
@@ -45,7 +46,7 @@ class WorkerMetricsCollectionJob(RecurrentBackgroundJob):
 
     worker_id: str
     workers: Injected[Workers]
-    samples: Injected[Samples]
+    intake: Injected[SampleIntake]
     providers: Injected[MetricsProviders]
     backoff: Injected[Backoff]
     bus: Injected[EventBus]
@@ -59,7 +60,7 @@ class WorkerMetricsCollectionJob(RecurrentBackgroundJob):
         if worker.status is WorkerStatus.TERMINATED:
             raise JobTerminationException(f"the worker '{self.worker_id}' is terminated: {worker.status_reason}")
         sample = await self._look(watched, ctx)
-        verdict = await self.samples.append(sample, ctx.run_id)
+        verdict = await self.intake.take(sample, ctx.run_id)
         if verdict == "gone":
             raise JobTerminationException(f"the worker '{self.worker_id}' was removed")
         if verdict == "ahead":

@@ -2,32 +2,33 @@
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
 from application.tasks import end_task
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
-Work = Callable[[Sequence[str]], Awaitable[Mapping[str, T | Exception]]]
-"""Answers each of the ids that it is given; what it raises is the answer for them all."""
+Work = Callable[[Sequence[K]], Awaitable[Mapping[K, T | Exception]]]
+"""Answers each of the keys that it is given; what it raises is the answer for them all."""
 
 
-class Together(Generic[T]):
-    """Gather ids while those before them are worked on; one after another, and up to ``most`` at once.
+class Together(Generic[K, T]):
+    """Gather keys while those before them are worked on; one after another, and up to ``most`` at once.
 
     What is asked for while it is being worked on is worked on once more: the answer is never older than the question.
     """
 
-    def __init__(self, work: Work[T], most: int) -> None:
+    def __init__(self, work: Work[K, T], most: int) -> None:
         self._work = work
         self._most = most
-        self._waiting: dict[str, list[asyncio.Future[T]]] = {}
+        self._waiting: dict[K, list[asyncio.Future[T]]] = {}
         self._worker: asyncio.Task[None] | None = None
 
-    async def ask(self, key: str) -> T:
-        """Return the answer for one id. Who stops waiting harms nobody else."""
+    async def ask(self, key: K) -> T:
+        """Return the answer for one key. Who stops waiting harms nobody else."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(future)
         if self._worker is None:
@@ -43,7 +44,7 @@ class Together(Generic[T]):
         self._waiting = {}
 
     async def _serve(self) -> None:
-        batch: dict[str, list[asyncio.Future[T]]] = {}
+        batch: dict[K, list[asyncio.Future[T]]] = {}
         try:
             while self._waiting:
                 batch = {key: self._waiting.pop(key) for key in list(islice(self._waiting, self._most))}
@@ -53,7 +54,7 @@ class Together(Generic[T]):
             _cancel(batch)
             self._worker = None
 
-    async def _answers(self, keys: Sequence[str]) -> Mapping[str, T | Exception]:
+    async def _answers(self, keys: Sequence[K]) -> Mapping[K, T | Exception]:
         try:
             return await self._work(keys)
         except Exception as error:  # noqa: BLE001 - told to each who waits
@@ -70,7 +71,7 @@ def _give(futures: "list[asyncio.Future[T]]", answer: T | Exception) -> None:
             future.set_result(answer)
 
 
-def _cancel(waiting: "Mapping[str, list[asyncio.Future[T]]]") -> None:
+def _cancel(waiting: "Mapping[K, list[asyncio.Future[T]]]") -> None:
     for futures in waiting.values():
         for future in futures:
             future.cancel()

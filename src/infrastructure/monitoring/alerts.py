@@ -1,7 +1,7 @@
 """The alerts in Redis: a hash a worker, changed by compare-and-set together with the events and the outbox."""
 
 import json
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -24,11 +24,14 @@ SAMPLES_TOGETHER = 1_000
 class RedisAlertBook(AlertBook):
     """The states of one worker are one record: a sample is evaluated by all its rules, or by none."""
 
-    def __init__(self, scripts: MonitoringScripts, routing: Routing | None = None) -> None:
-        """``routing`` says where messages are sent; without it, all go to the log."""
+    def __init__(
+        self, scripts: MonitoringScripts, routing: Routing | None = None, told: Callable[[], None] = lambda: None
+    ) -> None:
+        """``routing`` says where messages are sent; without it, all go to the log. ``told`` hears of each new one."""
         self._scripts = scripts
         self._redis, self._gathered = scripts.store.command, scripts.store.gathered
         self._routing = routing or Routing()
+        self._tell = told
 
     async def read(self, worker_id: str) -> WorkerAlerts:
         """Return a worker's alerts."""
@@ -66,7 +69,10 @@ class RedisAlertBook(AlertBook):
     ) -> list[Committed]:
         words = [word for step in steps for word in words_of(step, self._routing)]
         args = [len(steps), *words]
-        return cast(list[Committed], await self._scripts.run("commit_alerts", args, note, hurries=hurries))
+        verdicts = cast(list[Committed], await self._scripts.run("commit_alerts", args, note, hurries=hurries))
+        if any(step.notifications and verdict == "done" for step, verdict in zip(steps, verdicts, strict=True)):
+            self._tell()
+        return verdicts
 
     async def due(self, now: datetime, limit: int) -> list[str]:
         """Return who is due."""

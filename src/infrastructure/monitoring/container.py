@@ -14,6 +14,7 @@ from application.monitoring.backoff import Backoff
 from application.monitoring.channel_desk import ChannelDesk
 from application.monitoring.channels import Channels
 from application.monitoring.handler import WorkerNotificationHandler
+from application.monitoring.intake import SampleIntake
 from application.monitoring.policy import Policies
 from application.monitoring.providers import MetricsProvider, MetricsProviders
 from application.monitoring.registry import WorkerRegistry
@@ -59,11 +60,6 @@ def metrics_providers(local: LocalProvider, aws: AwsProvider, others: tuple[Metr
     return MetricsProviders([local, aws, *others])
 
 
-def handler(bus: RedisEventBus, engine: AlertEngine, sender: NotificationSender) -> WorkerNotificationHandler:
-    """Return the handler; it wakes the sender of its own process, the others poll."""
-    return WorkerNotificationHandler(bus, engine, sender.wake)
-
-
 def channels(settings: AlertsSettings) -> Channels:
     """Return the channels of the settings."""
     return make_channels(settings.channels)
@@ -78,6 +74,11 @@ def outbox_options(settings: AlertsSettings) -> OutboxOptions:
     )
 
 
+def book(scripts: MonitoringScripts, settings: AlertsSettings, sender: NotificationSender) -> RedisAlertBook:
+    """Return the alerts; what is new in the outbox wakes the sender of this process, the others poll."""
+    return RedisAlertBook(scripts, settings.routing, sender.wake)
+
+
 def sender(outbox: RedisOutbox, channels: Channels, settings: AlertsSettings) -> NotificationSender:
     """Return the sender."""
     return NotificationSender(outbox, channels, give_up_after=timedelta(hours=settings.give_up_after_h))
@@ -85,7 +86,7 @@ def sender(outbox: RedisOutbox, channels: Channels, settings: AlertsSettings) ->
 
 class MonitoringContainer(containers.DeclarativeContainer):
     """Everything of monitoring. Routes want ``registry``, ``monitoring`` and ``alert_list``; the host, in this order,
-    ``aws_provider``, ``sender``, ``handler`` and ``seed``, after the event bus and the scheduler."""
+    ``aws_provider``, ``intake``, the scheduler, ``sender``, ``handler`` and ``seed``, after the event bus."""
 
     settings = providers.Dependency(instance_of=MonitoringSettings)
     alert_settings = providers.Dependency(instance_of=AlertsSettings)
@@ -106,10 +107,12 @@ class MonitoringContainer(containers.DeclarativeContainer):
     workers = providers.Singleton(RedisWorkers, scripts)
     samples = providers.Singleton(RedisSamples, scripts)
     fleet = providers.Singleton(RedisFleet, scripts)
-    book = providers.Singleton(RedisAlertBook, scripts, alert_settings.provided.routing)
     outbox_options = providers.Singleton(outbox_options, alert_settings)
     outbox = providers.Singleton(RedisOutbox, scripts, instance_id, outbox_options)
     deliveries = providers.Singleton(RedisDeliveries, scripts, outbox_options)
+    channels = providers.Singleton(channels, alert_settings)
+    sender = providers.Singleton(sender, outbox, channels, alert_settings)
+    book = providers.Singleton(book, scripts, alert_settings, sender)
     bus = providers.Singleton(event_bus, events)
 
     local_provider = providers.Singleton(LocalProvider)
@@ -127,10 +130,9 @@ class MonitoringContainer(containers.DeclarativeContainer):
     rehearsals = providers.Singleton(Rehearsals, workers, samples, rhythms)
     alert_acks = providers.Singleton(AlertAcks, book, alert_engine, write_down)
 
-    channels = providers.Singleton(channels, alert_settings)
-    sender = providers.Singleton(sender, outbox, channels, alert_settings)
     channel_desk = providers.Singleton(ChannelDesk, channels, outbox, deliveries, write_down, instance_id)
-    handler = providers.Singleton(handler, events, alert_engine, sender)
+    intake = providers.Singleton(SampleIntake, samples, alert_engine)
+    handler = providers.Singleton(WorkerNotificationHandler, events, alert_engine, intake, instance_id)
     monitoring = providers.Singleton(
         WorkerMonitoringScheduler,
         workers,

@@ -32,13 +32,13 @@ async def desk() -> Desk:
 
 
 @pytest.fixture
-async def together(desk: Desk) -> AsyncIterator[Together[int]]:
+async def together(desk: Desk) -> AsyncIterator[Together[str, int]]:
     made = Together(desk.work, most=3)
     yield made
     await made.stop()
 
 
-def ask(together: Together[int], *keys: str) -> list[asyncio.Task[int]]:
+def ask(together: Together[str, int], *keys: str) -> list[asyncio.Task[int]]:
     return [asyncio.create_task(together.ask(key)) for key in keys]
 
 
@@ -48,13 +48,17 @@ async def begun(desk: Desk, rounds: int = 1) -> None:
             await asyncio.sleep(0)
 
 
-async def test_those_who_ask_at_once_share_rounds_of_no_more_than_the_most(desk: Desk, together: Together[int]) -> None:
+async def test_those_who_ask_at_once_share_rounds_of_no_more_than_the_most(
+    desk: Desk, together: Together[str, int]
+) -> None:
     desk.go.set()
     assert await asyncio.gather(*ask(together, "a", "b", "a", "c", "d")) == [1, 1, 1, 1, 2]
     assert desk.rounds == [["a", "b", "c"], ["d"]]
 
 
-async def test_what_is_asked_for_while_it_is_worked_on_is_worked_on_again(desk: Desk, together: Together[int]) -> None:
+async def test_what_is_asked_for_while_it_is_worked_on_is_worked_on_again(
+    desk: Desk, together: Together[str, int]
+) -> None:
     first = ask(together, "a", "b")
     await begun(desk)
     second = ask(together, "a")
@@ -63,14 +67,14 @@ async def test_what_is_asked_for_while_it_is_worked_on_is_worked_on_again(desk: 
     assert await asyncio.gather(*first, *second) == [1, 1, 2]
 
 
-async def test_an_error_of_one_is_no_error_of_another(desk: Desk, together: Together[int]) -> None:
+async def test_an_error_of_one_is_no_error_of_another(desk: Desk, together: Together[str, int]) -> None:
     desk.errors["b"] = ValueError("no b")
     desk.go.set()
     good, bad = await asyncio.gather(*ask(together, "a", "b"), return_exceptions=True)
     assert (good, str(bad)) == (1, "no b")
 
 
-async def test_what_fails_whole_fails_for_each_and_the_next_is_tried(desk: Desk, together: Together[int]) -> None:
+async def test_what_fails_whole_fails_for_each_and_the_next_is_tried(desk: Desk, together: Together[str, int]) -> None:
     desk.fails = OSError("away")
     desk.go.set()
     found = await asyncio.gather(*ask(together, "a", "b"), return_exceptions=True)
@@ -79,7 +83,7 @@ async def test_what_fails_whole_fails_for_each_and_the_next_is_tried(desk: Desk,
     assert await together.ask("a") == 2
 
 
-async def test_who_waits_no_more_takes_nothing_from_the_others(desk: Desk, together: Together[int]) -> None:
+async def test_who_waits_no_more_takes_nothing_from_the_others(desk: Desk, together: Together[str, int]) -> None:
     gone, other = ask(together, "a", "a")
     await begun(desk)
     gone.cancel()
@@ -88,7 +92,7 @@ async def test_who_waits_no_more_takes_nothing_from_the_others(desk: Desk, toget
     assert await other == 1
 
 
-async def test_to_stop_ends_the_work_and_cancels_who_waits(desk: Desk, together: Together[int]) -> None:
+async def test_to_stop_ends_the_work_and_cancels_who_waits(desk: Desk, together: Together[str, int]) -> None:
     under_way = ask(together, "a")
     await begun(desk)
     waiting = ask(together, "b")

@@ -1,6 +1,7 @@
 """The control side of a chaos run: people and programs that ask for things, each in a thread of its own."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -10,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from application.jobs.service import JobService
 from application.scheduling import (
     BackgroundTaskScheduler,
     RecurrentTaskDescriptor,
@@ -18,8 +20,10 @@ from application.scheduling import (
 )
 from distributed.chaos_jobs import JOBS
 from distributed.chaos_plan import Action
-from distributed.checker_journal import Journal, journaling_control
+from distributed.checker_journal import Journal, journaling_control, journaling_jobs
 from domain.errors import RoundsmanError, StoreUnavailable
+from domain.jobs.errors import JobIsOver
+from domain.jobs.request import JobRequest
 from infrastructure.redis.connection import RedisStore
 
 
@@ -56,19 +60,23 @@ class Hand:
     async def _work(self) -> None:
         store = RedisStore(self._url, self._namespace)
         control = journaling_control(store, self._journal, JOBS, self._name)
+        jobs = journaling_jobs(store, self._journal, JOBS, self._name)
         asked = []
         for action in self._actions:
             while (wait := action.at - (time.monotonic() - self._began)) > 0 and not self._stopping.is_set():
                 await asyncio.sleep(min(wait, 0.1))
             if self._stopping.is_set():
                 break
-            asked.append(asyncio.create_task(self._ask(control, action)))
+            asked.append(asyncio.create_task(self._ask(control, jobs, action)))
         await asyncio.gather(*asked)
         await store.close()
 
-    async def _ask(self, control: BackgroundTaskScheduler, action: Action) -> None:
+    async def _ask(self, control: BackgroundTaskScheduler, jobs: JobService, action: Action) -> None:
         try:
-            await ask(control, action)
+            if action.kind == "job":
+                await submit(jobs, action.facts)
+            else:
+                await ask(control, action)
             self.answers["done"] += 1
         except StoreUnavailable:
             self.answers["unavailable"] += 1
@@ -77,6 +85,17 @@ class Hand:
         except Exception as error:
             self.answers["error"] += 1
             self.errors.append(f"{action.text()}: {type(error).__name__}: {error}")
+
+
+async def submit(jobs: JobService, facts: dict[str, Any]) -> None:
+    """Submit a job of the plan, and cancel it if the plan says so."""
+    wish = {name: facts[name] for name in ("queue", "max_retries", "timeout_s")}
+    params = {"mood": facts["mood"], "hold_s": facts["hold_s"]}
+    job = (await jobs.submit(JobRequest(task=facts["name"], params=params, **wish))).job
+    if "cancel_after_s" in facts:
+        await asyncio.sleep(facts["cancel_after_s"])
+        with contextlib.suppress(JobIsOver):
+            await jobs.cancel(job.id)
 
 
 async def ask(control: BackgroundTaskScheduler, action: Action) -> None:

@@ -27,6 +27,7 @@ MOODS = (
 CONTROLS = {
     "one_shot": 8,
     "later": 4,
+    "job": 6,
     "add": 4,
     "again": 1,
     "modify": 4,
@@ -122,6 +123,8 @@ def _controls(dice: random.Random, scale: Scale) -> list[Action]:
             target = f"o{len(errands)}"
             errands.append(target)
             facts = _errand(dice, scale, kind)
+        elif kind == "job":
+            facts = _job(dice, scale)
         elif kind == "stop_one_shot":
             target = dice.choice(errands[-5:] or ["o0"])
             facts = {"cancel_running": dice.random() < 0.5}
@@ -167,6 +170,14 @@ def _errand(dice: random.Random, scale: Scale, kind: str) -> dict[str, Any]:
     }
     if kind == "later":
         facts["in_s"] = round(dice.uniform(0.2, 6), 2)
+    return facts
+
+
+def _job(dice: random.Random, scale: Scale) -> dict[str, Any]:
+    """Return a job for the job service; some are cancelled soon."""
+    facts = _errand(dice, scale, "job") | {"queue": dice.choice(("free", "pro", "enterprise"))}
+    if dice.random() < 0.2:
+        facts["cancel_after_s"] = round(dice.uniform(0, 0.5), 2)
     return facts
 
 

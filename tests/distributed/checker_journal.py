@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from application.jobs.publishing import Accepted, NewJob
+from application.jobs.service import JobService
+from application.runs.asking import Note
 from application.runs.registry import JobRegistry
 from application.runs.store import Submission
 from application.scheduling import BackgroundTaskScheduler
 from application.scheduling.store import Change, Changed
+from domain.errors import StoreUnavailable
 from domain.runs.run import RunSpec
+from infrastructure.jobs.publisher import InProcessPublisher
+from infrastructure.jobs.store import RedisJobs
 from infrastructure.redis.connection import RedisStore
 from infrastructure.runs.scripts import Retention
 from infrastructure.runs.store import RedisRunStore
@@ -89,6 +95,36 @@ class JournalRunStore(RedisRunStore):
             if executing or status != "running":
                 self._journal.write(kind="cancel", op=uuid4().hex, run_id=run_id, answer=status)
         return statuses
+
+
+class JournalPublisher(InProcessPublisher):
+    """Writes down which jobs are submitted."""
+
+    def __init__(
+        self, store: RedisStore, instance_id: str, journal: Journal, retention: Retention = ALL_EVENTS
+    ) -> None:
+        super().__init__(store, instance_id, retention)
+        self._journal = journal
+
+    async def publish(
+        self, jobs: Sequence[NewJob], most_waiting: dict[str, int], note: Note | None
+    ) -> list[Accepted | StoreUnavailable]:
+        """Submit; see the protocol."""
+        facts = [{"kind": "submit", "op": uuid4().hex, "run_id": job.id, "reason": "one_shot"} for job in jobs]
+        for one in facts:
+            self._journal.write(**one)
+        answers = await super().publish(jobs, most_waiting, note)
+        for one, answer in zip(facts, answers, strict=True):
+            if isinstance(answer, Accepted):
+                self._journal.write(**one, answer=answer.verdict)
+        return answers
+
+
+def journaling_jobs(store: RedisStore, journal: Journal, jobs: Sequence[type], name: str = "control") -> JobService:
+    """Return a job service, as an API process has it, that writes down what it does."""
+    runs = JournalRunStore(store, name, journal)
+    publisher = JournalPublisher(store, name, journal)
+    return JobService(JobRegistry(jobs), publisher, RedisJobs(store, runs), runs)
 
 
 def journaling_control(

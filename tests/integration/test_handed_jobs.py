@@ -253,15 +253,17 @@ async def test_what_a_lost_connection_kept_from_us_is_given_back(api: Instance, 
     """Its lease is long: only who gives it back can have it run soon. Heard after all, it is not begun twice."""
     one = await cluster.start(jobs=WORKED, queues=QUEUES, lease_ms=LEASE_MS)
     await offers(one)
-    handed = one.engine._handed
+    handed, claiming = one.engine._handed, one.engine._claiming
     accept, handed._accept = handed._accept, lambda: None  # type: ignore[method-assign]
+    claiming.heard = list
     job = (await submitted_to(api, one)).id
     await wait_until(lambda: handed._waiting, "the message, which is not looked at")
     await one.store.command.client_kill_filter(_type="pubsub")
     await succeeds(api, job)
     handed._accept = accept  # type: ignore[method-assign]
-    accept()
-    assert not handed._waiting
+    assert claiming.turn.acquire(timeout=30)
+    claiming.release()
+    await wait_until(lambda: not handed._waiting, "what was heard late to be looked at")
     assert len(cluster.ledger.of(job)) == 1
     told = [topic for topic, _ in await topics(cluster, job) if topic != "job.progress"]
     assert told == ["job.queued", "job.started", "job.queued", "job.started", "job.succeeded"]
@@ -315,8 +317,8 @@ async def test_what_a_newer_version_adds_is_ignored(api: Instance, idle: Instanc
     await succeeds(api, (await api.jobs.submit(asked())).job.id)
 
 
-async def test_who_holds_a_run_or_hears_nothing_offers_nothing(api: Instance, cluster: Cluster) -> None:
-    one = await cluster.start(jobs=WORKED, queues=QUEUES)
+async def test_who_has_no_slot_to_spare_or_hears_nothing_offers_nothing(api: Instance, cluster: Cluster) -> None:
+    one = await cluster.start(jobs=WORKED, queues=QUEUES, concurrency=2)
     await offers(one)
     claiming = one.engine._claiming
     assert claiming.words(50)[5] == MOST_OFFERED
@@ -327,7 +329,6 @@ async def test_who_holds_a_run_or_hears_nothing_offers_nothing(api: Instance, cl
     claiming.listens = True
     job = (await api.jobs.submit(asked(params={"hold": True}))).job
     await wait_until(lambda: one.engine.runner.held)
-    assert claiming.words(50)[5:7] == [0, ""]
 
     async def is_withdrawn() -> bool:
         return await one.store.command.zscore(one.store.key("offers"), one.id) is None
@@ -336,6 +337,32 @@ async def test_who_holds_a_run_or_hears_nothing_offers_nothing(api: Instance, cl
     cluster.ledger.gate("plain").set()
     await succeeds(api, job.id)
     await offers(one)
+
+
+async def test_a_pass_begins_what_waits_for_the_turn(api: Instance, idle: Instance, cluster: Cluster) -> None:
+    claiming, handed = idle.engine._claiming, idle.engine._handed
+    accept, handed._accept = handed._accept, lambda: None  # type: ignore[method-assign]
+    job = (await api.jobs.submit(asked())).job
+    await wait_until(lambda: handed._waiting, "the job to be heard of")
+    await asyncio.to_thread(idle.engine._tick)
+    handed._accept = accept  # type: ignore[method-assign]
+    await succeeds(api, job.id)
+    assert len(cluster.ledger.of(job.id)) == 1
+    assert claiming.given_back_until == 0
+
+
+async def test_what_is_ready_comes_before_an_offer(api: Instance, cluster: Cluster) -> None:
+    one = await cluster.start(jobs=WORKED, queues=QUEUES, concurrency=4)
+    jobs = [(await api.jobs.submit(asked(params={"hold": True}))).job for _ in range(6)]
+
+    async def is_full() -> bool:
+        return len(one.engine.runner.held) == 4 and await one.store.command.zcard(one.store.key("offers")) == 0
+
+    await wait_until(is_full, "all slots to be used, and no offer")
+    assert one.engine._claiming.claims_left
+    cluster.ledger.gate("plain").set()
+    for job in jobs:
+        await succeeds(api, job.id)
 
 
 async def test_who_leaves_offers_nothing(idle: Instance, redis_url: str, namespace: str) -> None:

@@ -98,9 +98,9 @@ class JobRunner:
                 self._begin(claim)
 
     def refuse(self, claim: Claim) -> None:
-        """Give back a run that this instance was given and has no slot for; on the event loop."""
-        self.hold([claim])
-        self._finish(claim, Released(started=False))
+        """Give back a held run that there is no slot for; on the event loop, before ``start``."""
+        if self.held.get(claim.spec.run_id) is claim:
+            self._finish(claim, Released(started=False))
 
     def withdraw(self) -> list[Claim]:
         """Take back every held claim whose body has not begun, and return them: they will not begin here.

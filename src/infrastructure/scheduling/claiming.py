@@ -22,7 +22,7 @@ LONGEST_WAIT_S = 1.0
 LONGEST_BETWEEN_CLAIMS_S = 0.25
 """A pass claims when there is reason to, and at least this often: for lapsed leases, and wake-ups that were lost."""
 MOST_OFFERED = 16
-"""Slots that an idle instance offers at most, and half of those it has: the tick needs some too."""
+"""Slots that an instance offers at most, and half of those that are free: the tick needs some too."""
 UNSURE_MS = 1_000
 """How much earlier than a call that got no answer its claims may be dated: the store's time is known by estimate."""
 
@@ -51,7 +51,7 @@ class Claiming:
     twice, and nothing is given back whose claim is being answered. All but ``runs_expected`` and what the event
     loop says is for who has the turn.
 
-    While it holds no run, an instance offers slots with each claim: see ``HandedJobs``.
+    What a claim leaves free, when it leaves nothing ready, is offered with it: see ``HandedJobs``.
     """
 
     def __init__(
@@ -77,6 +77,8 @@ class Claiming:
         self.turn = threading.Lock()
         self.released: Callable[[], None] = lambda: None
         """Called when the turn ends, by whoever had it."""
+        self.heard: Callable[[], list[Claim]] = list
+        """Returns jobs that were handed over and are held from now on: whoever has the turn begins them."""
         self.runs_expected = True
         """Whether somebody said that runs are ready; any thread may say so."""
         self.claims_left = False
@@ -117,8 +119,8 @@ class Claiming:
         """Return the arguments of claim.lua, for at most so many runs. The answer is waited for ``patience_s``."""
         pace = self._pace
         lease = self.clock.in_time(pace.lease_ms, patience_s)
-        is_idle = self.listens and not self._runner.held and self.clock.ahead_ms is not None
-        offer = (min(slots // 2, MOST_OFFERED), self._takes) if is_idle else (0, "")
+        may_offer = self.listens and self.clock.ahead_ms is not None
+        offer = (min(slots // 2, MOST_OFFERED), self._takes) if may_offer else (0, "")
         most = min(slots, pace.batch)
         return [self._instance, lease, most, pace.takeover_limit, self._rules, *offer, *self._lanes]
 

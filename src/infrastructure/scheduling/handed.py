@@ -1,9 +1,11 @@
-"""Jobs that the store handed to this instance as they were submitted, because it was idle and offered slots."""
+"""Jobs that the store handed to this instance as they were submitted, because it offered slots."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Sequence
 
 from application.runs.runner import JobRunner
@@ -23,7 +25,7 @@ class HandedJobs:
     """Begin what was handed over, as a claim would, and refuse what there is no slot for any more.
 
     Who has the turn may be giving slots away, or may give back what nobody here knows of: what is heard meanwhile
-    waits for its end. What was not heard, or too late, lapses, and others take it over. All on the event loop.
+    waits for its end, or for the next pass. What was not heard, or too late, lapses, and others take it over.
     """
 
     def __init__(
@@ -35,8 +37,8 @@ class HandedJobs:
         self._runner = runner
         self._patience_ms = lease_ms / 2
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[tuple[int, Claim]] = []
-        claiming.released = self._turn_released
+        self._waiting: deque[tuple[int, Claim]] = deque()
+        claiming.released, claiming.heard = self._turn_released, self.take
 
     def hear(self, text: str) -> None:
         """Take what enqueue.lua says of one job: when it was handed over (ms), and what a claim is told."""
@@ -50,7 +52,10 @@ class HandedJobs:
 
     def forget(self, run_ids: Sequence[str]) -> None:
         """Do not begin these: they were cancelled."""
-        self._waiting = [one for one in self._waiting if one[1].spec.run_id not in run_ids]
+        for one in list(self._waiting):
+            if one[1].spec.run_id in run_ids:
+                with contextlib.suppress(ValueError):  # a pass may have taken it meanwhile
+                    self._waiting.remove(one)
 
     async def stop(self) -> None:
         """Refuse what has been heard, and give back what has not; ``hear`` is called no more."""
@@ -66,21 +71,31 @@ class HandedJobs:
         if self._waiting:
             self._loop.call_soon_threadsafe(self._accept)
 
+    def take(self) -> list[Claim]:
+        """Hold what was heard of, and return it: it is to be begun. By who has the turn, in any thread."""
+        taken = []
+        while self._waiting:
+            with contextlib.suppress(IndexError):  # ``forget`` took it
+                handed_at, claim = self._waiting.popleft()
+                if self._is_ours(handed_at, claim):
+                    has_slot = self._claiming.free_slots > 0
+                    self._runner.hold([claim])
+                    if has_slot:
+                        taken.append(claim)
+                    else:
+                        self._loop.call_soon_threadsafe(self._runner.refuse, claim)
+        return taken
+
     def _accept(self) -> None:
         while self._waiting and self._claiming.turn.acquire(blocking=False):
-            waiting, self._waiting = self._waiting, []
             try:
-                for handed_at, claim in waiting:
-                    self._begin(handed_at, claim)
+                self._runner.start(self.take())
             finally:
                 self._claiming.release()
 
-    def _begin(self, handed_at: int, claim: Claim) -> None:
+    def _is_ours(self, handed_at: int, claim: Claim) -> bool:
         late_ms = time.monotonic() * 1000 + (self._claiming.clock.ahead_ms or 0) - handed_at
         if handed_at <= self._claiming.given_back_until or late_ms > self._patience_ms:
             log.info("run %s was handed over %.1f s ago and is left to others", claim.spec.run_id, late_ms / 1000)
-        elif self._claiming.free_slots:
-            self._runner.hold([claim])
-            self._runner.start([claim])
-        else:
-            self._runner.refuse(claim)
+            return False
+        return True

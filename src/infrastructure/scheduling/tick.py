@@ -83,6 +83,8 @@ class Tick:
         """
         self._owns = self._waits_for_slots = self._claiming.turn.acquire(timeout=TURN_PATIENCE_S)
         try:
+            if self._owns:
+                self._begin(self._claiming.heard())
             return self._pass((self._reclaim_runs, self._claim_runs, self._fire) if self._owns else (self._fire,))
         finally:
             if self._owns:

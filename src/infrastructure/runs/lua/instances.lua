@@ -7,7 +7,7 @@ local function forget(id)
   return redis.call('HDEL', PREFIX .. 'departed', id)
 end
 
--- An idle instance offers slots for a second: what is submitted goes there at once, and need not be claimed. `takes`: its
+-- An instance offers slots for a second: what is submitted goes there at once, and need not be claimed. `takes`: its
 -- lease (ms), then a line each for '<job>@<version>' without limits that it knows, and for '#<queue>' with limits.
 local OFFER_MS = 1000
 

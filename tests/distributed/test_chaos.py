@@ -19,7 +19,7 @@ SHORT = Scale(
     longest_hold_s=1.5,
     roll_patience_s=3.0,
 )
-ALL_KINDS = 3532
+ALL_KINDS = 5011
 """A seed whose plan has every kind of fault."""
 SEEDS = (ALL_KINDS, 22, 8, 1784, 794) if THOROUGH else (ALL_KINDS,)
 

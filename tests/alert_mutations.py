@@ -192,6 +192,18 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
         "            return True\n",
     ),
     (
+        "a sample at hand hides those before it",
+        f"{LUA}/backlog.lua",
+        "#found == 1 and found[1][1] == ARGV[i + 1]",
+        "found[#found][1] == ARGV[i + 1]",
+    ),
+    (
+        "what is at hand is taken for what is new",
+        f"{LUA}/backlog.lua",
+        "#found == 1 and found[1][1] == ARGV[i + 1]",
+        "#found == 1",
+    ),
+    (
         "who overtook a round is taken for it",
         f"{ENGINE}/catching_up.py",
         'if isinstance(part, Part) and part.now == "all"',

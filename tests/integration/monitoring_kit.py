@@ -181,8 +181,8 @@ def reads_at(monitor: Monitor, clock: Callable[[datetime], datetime]) -> None:
     async def read_moved(worker_id: str) -> WorkerAlerts:
         return moved(await read(worker_id))
 
-    async def backlog_moved(worker_ids: Sequence[str]) -> list[Backlog | Exception]:
-        found = await backlog(worker_ids)
+    async def backlog_moved(worker_ids: Sequence[str], *more: Any) -> list[Backlog | Exception]:
+        found = await backlog(worker_ids, *more)
         return [one if isinstance(one, Exception) else replace(one, alerts=moved(one.alerts)) for one in found]
 
     for name, made in (("read", read_moved), ("backlog", backlog_moved)):

@@ -13,6 +13,7 @@ from application.monitoring.stores import Appended
 from application.monitoring.views import MonitoringRequest
 from domain.errors import StoreUnavailable
 from domain.monitoring.sample import MetricSample
+from domain.monitoring.worker import WorkerPatch
 from integration.monitoring_kit import CPU_RULE, Monitor, Site
 from support import wait_until
 from unit.monitoring.waveforms import sample
@@ -59,9 +60,9 @@ class Witness:
             self.most = max(self.most, len(self.waiting))
             return verdict
 
-        async def read(worker_ids: Sequence[str]) -> Any:
+        async def read(worker_ids: Sequence[str], *more: Any) -> Any:
             self.reads += 1
-            return await backlog(worker_ids)
+            return await backlog(worker_ids, *more)
 
         async def committed(steps: Sequence[AlertStep]) -> list[Committed]:
             verdicts = await commit_all(steps)
@@ -220,3 +221,42 @@ async def test_who_is_overtaken_leaves_it_to_its_event(site: Site, monkeypatch: 
     monkeypatch.setattr(monitor.book, "commit_all", commit_all)
     await monitor.handler.start()
     await wait_until(lambda: cursor_of(monitor), "its event has it evaluated")
+
+
+async def test_what_is_at_hand_is_not_read_when_it_is_all_that_is_new(site: Site) -> None:
+    monitor = await watching(site, "w1", "w2")
+    one, other = await monitor.feed(20, HOT, "w1"), await monitor.feed(20, HOT, "w2")
+    first, second = await monitor.book.backlog(["w1", "w2"], {"w1": one})
+    assert not isinstance(first, Exception)
+    assert not isinstance(second, Exception)
+    assert first.samples[0] is one
+    assert (list(first.samples), list(second.samples)) == ([one], [other])
+    assert second.samples[0] is not other
+    assert (first.worker, first.interval_s) == (await monitor.workers.get("w1"), 10.0)
+
+
+async def test_what_is_at_hand_is_read_where_there_is_more_or_it_is_not_there(site: Site) -> None:
+    monitor = await watching(site)
+    earlier, later = await monitor.feed(30, 0.1), await monitor.feed(20, HOT)
+    for at_hand in (earlier, later, await seen(monitor)):
+        (found,) = await monitor.book.backlog(["w1"], {"w1": at_hand})
+        assert not isinstance(found, Exception)
+        assert list(found.samples) == [earlier, later]
+    one = await seen(monitor)
+    assert await monitor.container.intake().take(one) == "stored"
+    assert await cursor_of(monitor) == one.time_ms, "with those before it"
+    (nothing,) = await monitor.book.backlog(["w1"], {"w1": one})
+    assert not isinstance(nothing, Exception)
+    assert not nothing.samples
+
+
+async def test_a_worker_that_changed_is_evaluated_as_it_is(site: Site) -> None:
+    """What was read of it before is kept as long as it is what the store has."""
+    monitor = await watching(site)
+    await monitor.container.intake().take(await seen(monitor))
+    await monitor.registry.change("w1", WorkerPatch(labels={"site": "a"}))
+    one = await monitor.feed(-1, HOT)
+    (found,) = await monitor.book.backlog(["w1"], {"w1": one})
+    assert not isinstance(found, Exception)
+    assert found.worker is not None
+    assert found.worker.labels == {"site": "a"}

@@ -67,6 +67,7 @@ class Backlog:
     interval_s: float | None = None
 
 
+NONE_AT_HAND: Mapping[str, MetricSample] = {}
 Committed = Literal["done", "stale", "gone"]
 
 
@@ -78,9 +79,12 @@ class AlertBook(Protocol):
         """Return a worker's alerts; without any, an empty set that can be committed on."""
 
     @abstractmethod
-    async def backlog(self, worker_ids: Sequence[str]) -> Sequence[Backlog | Exception]:
+    async def backlog(
+        self, worker_ids: Sequence[str], at_hand: Mapping[str, MetricSample] = NONE_AT_HAND
+    ) -> Sequence[Backlog | Exception]:
         """Return what is to be evaluated of some workers, in their order, in one round trip.
 
+        ``at_hand`` are samples that the caller has just stored: one that is all that is new of a worker is not read.
         Where there is much, of the first of them only. What cannot be read of one is an error in its place.
         """
 

@@ -1,7 +1,7 @@
 """The alert engine: feeds samples, failed looks and endings to the alerts of a worker, in order, whoever nudges it."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from application.monitoring.alert_book import AlertBook, WorkerAlerts
@@ -16,6 +16,7 @@ from domain.monitoring.errors import AlertsChangedMeanwhile
 from domain.monitoring.observation import Closing, Failure, Glance, Observation
 from domain.monitoring.record import former_rule
 from domain.monitoring.rule import AlertRule
+from domain.monitoring.sample import MetricSample
 from domain.monitoring.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -51,9 +52,9 @@ class AlertEngine:
         """Evaluate all samples after the last evaluated one, in order; return how many. Nothing new changes nothing."""
         return await self._catching_up.of(worker_id)
 
-    async def evaluate(self, worker_ids: Sequence[str]) -> list[str]:
-        """Do so with some workers in one step, as far as that goes; return those with nothing left to be evaluated."""
-        return await self._catching_up.at_once(worker_ids)
+    async def evaluate(self, stored: Mapping[str, MetricSample]) -> list[str]:
+        """Do so with the workers of samples that were just stored, in one round; return who has nothing left."""
+        return await self._catching_up.at_once(stored)
 
     async def stop(self) -> None:
         """End what catches up; twice is fine. It begins again with the next nudge."""

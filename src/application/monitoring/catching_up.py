@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from application.monitoring.alert_book import AlertBook, AlertStep, Backlog, WorkerAlerts
+from application.monitoring.alert_book import NONE_AT_HAND, AlertBook, AlertStep, Backlog, WorkerAlerts
 from application.monitoring.evaluation import Evaluation
 from application.monitoring.rhythm import Rhythms
 from application.monitoring.together import Together
 from domain.monitoring.errors import AlertsChangedMeanwhile
 from domain.monitoring.observation import Reading
+from domain.monitoring.sample import MetricSample
 from domain.monitoring.worker import Worker
 
 TOGETHER = 100
@@ -67,25 +68,28 @@ class CatchingUp:
             refused = refused + 1 if part.now == "stale" else 0
         raise AlertsChangedMeanwhile(worker_id=worker_id, tries=TRIES)
 
-    async def at_once(self, worker_ids: Sequence[str]) -> list[str]:
-        """Evaluate what is new of some workers in one round of their own; return those of whom nothing is left.
+    async def at_once(self, stored: Mapping[str, MetricSample]) -> list[str]:
+        """Evaluate what is new of the workers of samples that were just stored, in a round of their own.
 
+        Return those of whom nothing is left.
         The others were overtaken, have more samples than fit, or met an error: ``of`` goes on with them.
         """
-        parts = await self._round(worker_ids)
+        parts = await self._round(list(stored), stored)
         return [worker_id for worker_id, part in parts.items() if isinstance(part, Part) and part.now == "all"]
 
     async def stop(self) -> None:
         """End what is under way: what was not stored is evaluated by whoever is nudged next."""
         await self._rounds.stop()
 
-    async def _round(self, worker_ids: Sequence[str]) -> dict[str, Part | Exception]:
+    async def _round(
+        self, worker_ids: Sequence[str], at_hand: Mapping[str, MetricSample] = NONE_AT_HAND
+    ) -> dict[str, Part | Exception]:
         """Evaluate the next samples of some workers."""
         # Who is left out, as the first ones have so many samples, is read in the next round.
         parts: dict[str, Part | Exception] = dict.fromkeys(worker_ids, Part(0, "more"))
         steps: dict[str, AlertStep] = {}
         since = time.monotonic()
-        for worker_id, backlog in zip(worker_ids, await self._book.backlog(worker_ids), strict=False):
+        for worker_id, backlog in zip(worker_ids, await self._book.backlog(worker_ids, at_hand), strict=False):
             try:
                 parts[worker_id], step = await self._evaluated(worker_id, backlog)
             except Exception as error:  # noqa: BLE001 - told to who asked for this worker; the others go on

@@ -79,7 +79,9 @@ class SampleIntake:
         try:
             verdicts = dict(zip(arrivals, await self._store(arrivals), strict=True))
             if self._evaluates:
-                await self._evaluate({one.sample.worker_id: one for one in arrivals if verdicts[one] == "stored"})
+                await self._evaluate(
+                    {one.sample.worker_id: one.sample for one in arrivals if verdicts[one] == "stored"}
+                )
             return verdicts
         finally:
             self._in_hand = set()
@@ -94,13 +96,13 @@ class SampleIntake:
                 raise one
         return found  # type: ignore[return-value]  # what else there was is raised above
 
-    async def _evaluate(self, newest: dict[str, Arrival]) -> None:
+    async def _evaluate(self, newest: dict[str, MetricSample]) -> None:
         try:
-            done = await self._alerts.evaluate(list(newest)) if newest else []
+            done = await self._alerts.evaluate(newest) if newest else []
         except Exception as error:  # noqa: BLE001 - the events of these samples have them evaluated
             log.warning("%d samples are stored and will be evaluated later: %s", len(newest), error)
             return
         for worker_id in done:
-            self._evaluated[worker_id] = newest[worker_id].sample.time_ms
+            self._evaluated[worker_id] = newest[worker_id].time_ms
         while len(self._evaluated) > REMEMBERED:
             del self._evaluated[next(iter(self._evaluated))]

@@ -152,7 +152,7 @@ def _worst(values: dict[str | None, float], rule: AlertRule) -> tuple[str | None
 def _hides_a_mount(sample: MetricSample, rule: AlertRule) -> bool:
     """Tell whether a mount point that the rule watches did not answer: the others being well is then no proof."""
     return (
-        rule.mount is None
+        rule.metric_name == "filesystems"
+        and rule.mount is None
         and any(field.startswith("filesystems.") for field in sample.missing)
-        and (rule.metric_name == "filesystems")
     )

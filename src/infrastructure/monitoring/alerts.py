@@ -1,15 +1,16 @@
 """The alerts in Redis: a hash a worker, changed by compare-and-set together with the events and the outbox."""
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
-from application.monitoring.alert_book import AlertBook, AlertStep, Backlog, Committed, WorkerAlerts
+from application.monitoring.alert_book import NONE_AT_HAND, AlertBook, AlertStep, Backlog, Committed, WorkerAlerts
 from application.runs.asking import Note
 from application.scheduling.moments import milliseconds
 from domain.monitoring.record import AlertRecord
 from domain.monitoring.routing import Routing
+from domain.monitoring.sample import MetricSample
 from infrastructure.monitoring.backlog import as_backlog, as_moment, as_states
 from infrastructure.monitoring.scripts import MonitoringScripts
 from infrastructure.monitoring.steps import words_of
@@ -46,13 +47,18 @@ class RedisAlertBook(AlertBook):
         now = as_moment(seconds * 1000 + microseconds // 1000)
         return as_states(worker_id, found, now, policy or "0", frozenset(down))
 
-    async def backlog(self, worker_ids: Sequence[str]) -> list[Backlog | Exception]:
+    async def backlog(
+        self, worker_ids: Sequence[str], at_hand: Mapping[str, MetricSample] = NONE_AT_HAND
+    ) -> list[Backlog | Exception]:
         """Return what is to be evaluated of some workers, as it was at one moment."""
-        args: list[str | int] = [SAMPLES_EACH, SAMPLES_TOGETHER, *worker_ids]
+        args: list[str | int] = [SAMPLES_EACH, SAMPLES_TOGETHER]
+        for worker_id in worker_ids:
+            sample = at_hand.get(worker_id)
+            args += (worker_id, "" if sample is None else f"{sample.time_ms}-0")
         policy, now, down, *found = await self._scripts.run("backlog", args, hurries=True)
         moment, regions = as_moment(int(now)), frozenset(down)
         return [
-            as_backlog(worker_id, one, SAMPLES_EACH, moment, policy, regions)
+            as_backlog(worker_id, one, SAMPLES_EACH, moment, policy, regions, at_hand.get(worker_id))
             for worker_id, one in zip(worker_ids, found, strict=False)
         ]
 

@@ -8,11 +8,14 @@ from pydantic_core import from_json
 
 from application.monitoring.alert_book import Backlog, WorkerAlerts
 from domain.monitoring.alert import AlertState
-from domain.monitoring.worker import Worker
+from domain.monitoring.sample import MetricSample
+from infrastructure.monitoring.fleet import read_worker
 from infrastructure.monitoring.packing import SHAPE, unpack
 
 VERSION, CURSOR = ".version", ".cursor"
 """Fields beside those of the rules, whose ids begin with no dot."""
+AT_HAND = 1
+"""Stands for the samples where the one that the caller has is all there is."""
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -30,26 +33,38 @@ def as_states(
 
 
 def as_backlog(
-    worker_id: str, found: list[Any], most: int, now: datetime, policy: str, down: frozenset[str]
+    worker_id: str,
+    found: list[Any],
+    most: int,
+    now: datetime,
+    policy: str,
+    down: frozenset[str],
+    at_hand: MetricSample | None = None,
 ) -> Backlog | Exception:
     """Return what is to be evaluated of one worker, or why that cannot be read: it is no fault of the others.
 
-    ``most`` is how many samples were asked for.
+    ``most`` is how many samples were asked for, ``at_hand`` the one that was not to be read.
     """
     worker, schedule, states, entries, shapes = found
     try:
         alerts = as_states(worker_id, _pairs(states), now, policy, down)
-        texts = _pairs(shapes)
-        samples = []
-        for entry_id, words in entries:
-            fields = _pairs(words)
-            # An entry without a shape is one that is just being trimmed.
-            if shape := texts[fields[SHAPE]]:
-                samples.append(unpack(worker_id, entry_id, fields, shape))
-        known = Worker.model_validate_json(worker) if worker else None
-        return Backlog(alerts, samples, len(entries) == most, known, _interval_s(schedule))
+        known, interval_s = read_worker(worker) if worker else None, _interval_s(schedule)
+        if entries == AT_HAND and at_hand is not None:
+            return Backlog(alerts, [at_hand], worker=known, interval_s=interval_s)
+        samples = _unpacked(worker_id, entries, _pairs(shapes))
+        return Backlog(alerts, samples, len(entries) == most, known, interval_s)
     except (ValueError, KeyError) as error:
         return error
+
+
+def _unpacked(worker_id: str, entries: list[tuple[str, list[str]]], shapes: Mapping[str, str]) -> list[MetricSample]:
+    samples = []
+    for entry_id, words in entries:
+        fields = _pairs(words)
+        # An entry without a shape is one that is just being trimmed.
+        if shape := shapes[fields[SHAPE]]:
+            samples.append(unpack(worker_id, entry_id, fields, shape))
+    return samples
 
 
 def _interval_s(schedule: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import cast
 
 from application.monitoring.fleet import Fleet, Watched
@@ -10,6 +11,15 @@ from domain.monitoring.backoff import Failures
 from domain.monitoring.worker import Worker
 from infrastructure.monitoring.scripts import MonitoringScripts
 from infrastructure.redis.connection import store_errors
+
+READ_BEFORE = 2_000
+"""Workers that need not be read again as long as nothing of them changes; each is read twice a look."""
+
+
+@lru_cache(READ_BEFORE)
+def read_worker(text: str) -> Worker:
+    """Return a worker as the store has it; raises ``ValueError``."""
+    return Worker.model_validate_json(text)
 
 
 class RedisFleet(Fleet):
@@ -28,13 +38,13 @@ class RedisFleet(Fleet):
                 ["HGET", self._workers, worker_id], ["HGET", self._failing, worker_id], ["TIME"]
             )
         now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
-        return Watched(Worker.model_validate_json(worker), now, _read(failures)) if worker else None
+        return Watched(read_worker(worker), now, _read(failures)) if worker else None
 
     async def workers(self, worker_ids: Sequence[str]) -> dict[str, Worker]:
         """Return the workers there are."""
         texts = await self._all(self._workers, worker_ids)
         known = zip(worker_ids, texts, strict=True)
-        return {worker_id: Worker.model_validate_json(text) for worker_id, text in known if text}
+        return {worker_id: read_worker(text) for worker_id, text in known if text}
 
     async def expect(self, worker_ids: Sequence[str], since: datetime) -> None:
         """Count silence from ``since``, and failures from none."""

@@ -59,6 +59,7 @@ CLOSING = {
     "first_changed": "write_open",
     "gathered": "write_gathered",
     "retained": "trim_retained",
+    "handed": "tell_handed",
 }
 """What a script keeps in mind while it runs -> what writes that down when it has ended, in this order."""
 

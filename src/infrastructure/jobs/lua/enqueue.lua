@@ -63,8 +63,7 @@ local function hand_over(pattern, id, data)
   local run = parse(id, table.concat(pattern.text, id))
   runs_read[id] = run
   own(run, instance, int(NOW + lease))
-  local words = { NOW_TEXT, run.tag, pattern.payload .. data, run.lane, run.attempt, run.retries, run.token }
-  redis.call('PUBLISH', PREFIX .. 'hand:' .. instance, cjson.encode(words))
+  handed[#handed + 1] = { instance, { NOW_TEXT, run.tag, pattern.payload .. data, run.lane, run.attempt, run.retries, run.token } }
   return true
 end
 

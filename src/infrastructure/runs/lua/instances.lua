@@ -26,6 +26,13 @@ local function withdraw_offer(instance)
   redis.call('HDEL', TAKES, instance)
 end
 
+-- Who was handed what, told when all is written: { instance, { the time, and what a claim is told... } }
+local handed = {}
+
+local function tell_handed()
+  for _, one in ipairs(handed) do redis.call('PUBLISH', PREFIX .. 'hand:' .. one[1], cjson.encode(one[2])) end
+end
+
 -- Find an instance that offers a slot for a lane, and listens; take that slot. Returns the instance and its lease, or nil.
 local OFFERS_SEEN = 8
 local function take_slot(lane)

@@ -12,12 +12,12 @@ from infrastructure.redis.url import StoreUrl
 CALLS = """
 del K; eval s 0; evalsha s 0; exec; exists K; get K; hdel K f; hexists K f; hget K f; hgetall K; hincrby K f 1;
 hkeys K; hlen K; hmget K f; hset K f v; hsetnx K f v; hvals K; incr K; info; lindex K 0; llen K; lpop K; lpush K v;
-lrange K 0 1; lrem K 0 v; ltrim K 0 1; multi; pexpire K 1; ping; publish C m; pubsub|numsub C; rpush K v; sadd K v; scan 0;
-scard K; script|load s; set K v; sismember K v; smembers K; spop K; srem K v; subscribe C; time; type K; unlink K; unsubscribe;
-xack K g 1-1; xadd K * f v; xclaim K g c 0 1-1; xdel K 1-1; xgroup|create K g $; xgroup|delconsumer K g c;
-xgroup|destroy K g; xgroup|setid K g $; xinfo|consumers K g; xinfo|groups K; xinfo|stream K; xlen K; xpending K g;
-xrange K - +; xread STREAMS K $; xreadgroup GROUP g c STREAMS K >; xrevrange K + -; xtrim K MAXLEN 1; zadd K 1 m;
-zcard K; zpopmin K; zrange K 0 1; zrangebylex K - +; zrangebyscore K 0 1; zrem K m;
+lrange K 0 1; lrem K 0 v; ltrim K 0 1; multi; pexpire K 1; ping; publish C m; pubsub|numsub C; rpush K v; sadd K v;
+scan 0; scard K; script|load s; set K v; sismember K v; smembers K; spop K; srem K v; subscribe C; time; type K;
+unlink K; unsubscribe; xack K g 1-1; xadd K * f v; xclaim K g c 0 1-1; xdel K 1-1; xgroup|create K g $;
+xgroup|delconsumer K g c; xgroup|destroy K g; xgroup|setid K g $; xinfo|consumers K g; xinfo|groups K; xinfo|stream K;
+xlen K; xpending K g; xrange K - +; xread STREAMS K $; xreadgroup GROUP g c STREAMS K >; xrevrange K + -;
+xtrim K MAXLEN 1; zadd K 1 m; zcard K; zpopmin K; zrange K 0 1; zrangebylex K - +; zrangebyscore K 0 1; zrem K m;
 zremrangebyscore K 0 1; zrevrange K 0 1; zrevrank K m; zmscore K m; zscore K m
 """
 """All that the program sends and its scripts call, with a key (K), a channel (C), and as many words as each must have:

@@ -88,9 +88,11 @@ def planned(
     schedule_id: str, state: str, next_state: str, *runs: list[str], look: str = FAR, rule: str = "skip 1 999"
 ) -> list[Any]:
     """Return the arguments of commit.lua for one schedule in the lane Note@1."""
-    if not rule:  # as a batch says what most schedules have: one fire on time
+    if not rule:  # as a batch says what most schedules have: one fire, on time or late
         ((run_id, why, tag, payload),) = runs
-        return [schedule_id, state, next_state, "Note@1", look, "fire", run_id, why.split()[1], tag, payload]
+        on_time = why.endswith(" 0")
+        how = ("fire", run_id, why.split()[1]) if on_time else ("late", run_id, why)
+        return [schedule_id, state, next_state, "Note@1", look, *how, tag, payload]
     head = [schedule_id, state, next_state, "Note@1", look, rule, "", len(runs)]
     return [*head, *(part for run in runs for part in run)]
 

@@ -22,11 +22,14 @@ import job_mutations
 
 ROOT = Path(__file__).parent.parent
 LUA, SCHEDULING = "src/infrastructure/runs/lua", "src/infrastructure/scheduling/lua"
+TICK = "src/infrastructure/scheduling/tick.py"
 SUITES = (
     "tests/integration/test_plain_runs.py",
     "tests/integration/test_protocol.py",
     "tests/integration/test_own_takeover.py",
     "tests/integration/test_commit_owns.py",
+    "tests/integration/test_overlapping_calls.py",
+    "tests/integration/test_tick_backlog.py",
     "tests/integration/test_overlap_places.py",
     "tests/integration/test_policies.py",
     "tests/integration/test_model_store.py",
@@ -87,6 +90,42 @@ PROTOCOL = (
         f"{SCHEDULING}/commit.lua",
         "first_open[job] or not no_others[job] or runs_read",
         "runs_read",
+    ),
+    Mutation(
+        "a plain late fire counts nothing as missed",
+        f"{SCHEDULING}/commit.lua",
+        "    count_missed(id, job, tonumber(missed))\n",
+        "",
+    ),
+    Mutation(
+        "a plain late fire tells of none missed", f"{SCHEDULING}/commit.lua", "',\"missed\":' .. missed ..", "'' .."
+    ),
+    Mutation(
+        "a plain late fire counts for a newer schedule",
+        f"{LUA}/runs.lua",
+        " or string.sub(text, 1, #known) ~= known then",
+        " then",
+    ),
+    Mutation("what was missed before is forgotten", f"{LUA}/runs.lua", "int(so_far + missed)", "int(missed)"),
+    Mutation(
+        "a pass that fell behind fires at once",
+        f"{TICK}",
+        "while self._behind and self._claiming",
+        "while False and self._claiming",
+    ),
+    Mutation("jobs hold up fires", f"{TICK}", "while self._behind and ", "while "),
+    Mutation("a pass that fell behind claims for ever", f"{TICK}", " and time.monotonic() < until:", ":"),
+    Mutation(
+        "calls behind a refused one are forgotten",
+        "src/infrastructure/redis/overlapping.py",
+        "while len(self._read) < len(self._under_way):",
+        "while False:",
+    ),
+    Mutation(
+        "commits under way together share their slots",
+        f"{TICK}",
+        "return self._runner.free_slots - sum(len(batch.runs) for batch in under_way)",
+        "return self._runner.free_slots",
     ),
     Mutation(
         "a plain success needs no token",

@@ -1,4 +1,4 @@
-"""Calls of one script that are made ready while the server still works on the one before."""
+"""Calls of one script that are sent before the server has answered those before."""
 
 from collections.abc import Iterator
 
@@ -25,14 +25,13 @@ def calls_of(client: redis.Redis, store: RedisStore, text: str = ADD) -> Overlap
     return OverlappingCalls(client, script, [store.key("sum")])
 
 
-def test_each_answer_belongs_to_what_was_sent_last(client: redis.Redis, store: RedisStore) -> None:
+def test_each_answer_is_that_of_the_oldest_call_without_one(client: redis.Redis, store: RedisStore) -> None:
     sums = []
     with calls_of(client, store) as calls:
-        calls.send(calls.pack([1]), [1])
+        calls.send([1])
         for n in (2, 3, 4):
-            packed = calls.pack([n])
+            calls.send([n])
             sums.append(calls.answer())
-            calls.send(packed, [n])
         sums.append(calls.answer())
     assert sums == [1, 3, 6, 10]
     assert client.get(store.key("sum")) == "10"
@@ -41,28 +40,59 @@ def test_each_answer_belongs_to_what_was_sent_last(client: redis.Redis, store: R
 def test_a_server_that_forgot_the_script_in_between_does_each_call_once(client: redis.Redis, store: RedisStore) -> None:
     other = store.threaded()
     with calls_of(client, store) as calls:
-        calls.send(calls.pack([1]), [1])
+        calls.send([1])
         assert calls.answer() == 1
         other.script_flush()
-        calls.send(calls.pack([2]), [2])
+        for n in (2, 30, 400):
+            calls.send([n])
         assert calls.answer() == 3
+        calls.send([5000])
+        assert [calls.answer() for _ in range(3)] == [33, 433, 5433]
     other.close()
+
+
+def test_only_those_that_were_refused_are_sent_again(client: redis.Redis, store: RedisStore) -> None:
+    other = store.threaded()
+    with calls_of(client, store) as calls:
+        calls.send([1])
+        assert calls.answer() == 1
+        other.script_flush()
+        before = refused(other)
+        calls.send([2])
+        while refused(other) == before:
+            pass
+        other.eval(ADD, 1, store.key("sum"), 0)  # now another process has told it
+        calls.send([30])
+        assert sorted(calls.answer() for _ in range(2)) == [31, 33]
+    assert client.get(store.key("sum")) == "33"
+    other.close()
+
+
+def refused(other: redis.Redis) -> int:
+    """Count the calls of scripts that the server did not know."""
+    return int(other.info("errorstats").get("errorstat_NOSCRIPT", {"count": 0})["count"])
 
 
 def test_an_error_of_the_script_leaves_the_connection_usable(client: redis.Redis, store: RedisStore) -> None:
     client.ping()
     (before,) = client.connection_pool._available_connections
     with calls_of(client, store) as calls:
-        calls.send(calls.pack(["x"]), ["x"])
+        calls.send(["x"])
+        calls.send([5])
         with pytest.raises(exceptions.ResponseError, match="not an integer"):
             calls.answer()
-        calls.send(calls.pack([5]), [5])
         assert calls.answer() == 5
     assert client.connection_pool._available_connections == [before]
     assert before._sock is not None
 
 
-def test_an_answer_that_nobody_took_is_not_given_to_the_next(client: redis.Redis, store: RedisStore) -> None:
+@pytest.mark.parametrize("taken", [0, 1])
+def test_an_answer_that_nobody_took_is_not_given_to_the_next(
+    client: redis.Redis, store: RedisStore, taken: int
+) -> None:
     with calls_of(client, store) as calls:
-        calls.send(calls.pack([1]), [1])  # and then something fails
+        calls.send([1])
+        calls.send([2])  # and then something fails
+        for _ in range(taken):
+            calls.answer()
     assert client.echo("mine") == "mine"

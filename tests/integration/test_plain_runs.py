@@ -10,10 +10,10 @@ from hands import Hands, planned, planned_run, schedule, status
 from infrastructure.runs.records import join_spec
 
 
-def fire(hand: Hands, due: int, schedule_id: str = "s", free: int = 9, rule: str = "") -> Claim | None:
-    """Commit one fire on time; return its claim if it became the instance's own."""
+def fire(hand: Hands, due: int, schedule_id: str = "s", free: int = 9, rule: str = "", missed: int = 0) -> Claim | None:
+    """Commit one fire; return its claim if it became the instance's own."""
     state = hand.client.hget(f"{hand.prefix}states", schedule_id)
-    run = planned_run(f"{schedule_id}@{json.loads(state)['incarnation']}.{due}", schedule_id, order=due)
+    run = planned_run(f"{schedule_id}@{json.loads(state)['incarnation']}.{due}", schedule_id, order=due, missed=missed)
     _, _, (token,) = hand.call("commit", free, 60_000, *planned(schedule_id, state, state, run, rule=rule))
     return Claim(*join_spec(*run[2:]), lane="Note@1", attempt=1, retries=0, token=token) if token else None
 
@@ -130,3 +130,60 @@ async def test_both_ways_tell_and_keep_the_same(cluster: Cluster, hands: tuple[H
     history = [json.loads(text) for text in a.client.lrange(f"{a.prefix}history:s", 0, -1)]
     assert len({tuple(sorted(entry)) for entry in history}) == 1
     assert {entry["instance"] for entry in history} == {a.id}
+
+
+async def test_a_late_fire_tells_counts_and_keeps_the_same_either_way(
+    cluster: Cluster, hands: tuple[Hands, Hands]
+) -> None:
+    a, _ = hands
+    await a_schedule_that_succeeded(a)
+    counted = []
+    for due, rule in ((3, ""), (4, "skip 1 999"), (5, ""), (6, "skip 1 999")):
+        claim = own(fire(a, due, rule=rule, missed=due))
+        assert await status(a, claim.spec.run_id) is RunStatus.RUNNING
+        assert succeed(a, claim) == "settled"
+        counted.append(json.loads(stats(a))["missed"])
+    assert counted == [3, 7, 12, 18]
+    assert json.loads(stats(a))["succeeded"] == 6
+    started = [event for event in await cluster.events("job", "job.started") if "missed" in event]
+    assert [(event["missed"], event["attempt"]) for event in started] == [(3, 1), (4, 1), (5, 1), (6, 1)]
+    assert len({tuple(sorted(event)) for event in started}) == 1
+
+
+async def test_what_was_missed_by_a_schedule_without_counters_is_counted(hands: tuple[Hands, Hands]) -> None:
+    a, _ = hands
+    await schedule(a, interval=3600)
+    own(fire(a, 3, missed=2))
+    assert json.loads(stats(a))["missed"] == 2
+
+
+async def test_what_an_older_schedule_missed_is_not_counted_as_the_newer_ones(hands: tuple[Hands, Hands]) -> None:
+    a, _ = hands
+    await a_schedule_that_succeeded(a)
+    newer = {**json.loads(stats(a)), "incarnation": "z" * 99, "missed": 1}
+    a.client.hset(f"{a.prefix}stats", "s", json.dumps(newer, separators=(",", ":")))
+    own(fire(a, 3, missed=2))
+    assert json.loads(stats(a)) == newer
+
+
+async def test_a_late_fire_that_finds_no_slot_waits_with_what_it_stands_for(
+    cluster: Cluster, hands: tuple[Hands, Hands]
+) -> None:
+    a, _ = hands
+    await a_schedule_that_succeeded(a)
+    assert fire(a, 3, free=0, missed=2) is None
+    (queued,) = await cluster.events("job", "job.queued")
+    assert queued["missed"] == 2
+    assert json.loads(stats(a))["missed"] == 2
+    (claim,) = a.claim()
+    assert claim.spec.run_id.endswith(".3")
+
+
+async def test_an_error_that_looks_like_a_counter_is_none(hands: tuple[Hands, Hands]) -> None:
+    a, _ = hands
+    await a_schedule_that_succeeded(a)
+    error = json.dumps(',"missed":5')
+    a.client.hset(f"{a.prefix}stats", "s", f'{stats(a)[:-1]},"last_error":{error}}}')
+    own(fire(a, 3, missed=2))
+    counted = json.loads(stats(a))
+    assert (counted["missed"], counted["last_error"]) == (2, ',"missed":5')

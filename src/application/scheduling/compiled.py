@@ -1,6 +1,7 @@
 """A schedule made ready for planning: its trigger, and the parts of its runs that never change."""
 
 import json
+from copy import copy
 from dataclasses import dataclass
 
 from application.runs.registry import JobRegistry
@@ -34,14 +35,9 @@ class CompiledSchedule:
 
     def spec(self, run: PlannedRun) -> RunSpec:
         """Return the run of a fire."""
-        return self.template.model_copy(
-            update={
-                "run_id": self.run_id(run),
-                "reason": run.reason,
-                "fire_time": at(run.due),
-                "missed": run.missed,
-            }
-        )
+        spec = copy(self.template)  # as model_copy does, in half the time: one is made for each fire
+        vars(spec).update(run_id=self.run_id(run), reason=run.reason, fire_time=at(run.due), missed=run.missed)
+        return spec
 
 
 def effective_retry(policy: RetryPolicy, max_retries: int | None) -> RetryPolicy:

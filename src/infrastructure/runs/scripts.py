@@ -65,7 +65,7 @@ CLOSING = {
 
 RARE = {
     "change": frozenset({"keep_limit", "count", "remove", "cancel_waiting"}),
-    "commit": frozenset({"commit_schedule"}),
+    "commit": frozenset({"commit_schedule", "count_missed"}),
     "claim": frozenset({"expire_overdue", "tell_story", "park", "count"}),
     "settle": frozenset({"settle", "note_pace", "write_pace"}),
     "submit": frozenset({"change_wish", "ask_of_schedule"}),

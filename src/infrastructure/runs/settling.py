@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 GATHER_S = 0.004
 """How long outcomes are gathered: one call for many, at the price of these milliseconds."""
-BATCH = 500
+BATCH = 250
 SETTLE_ARGUMENTS = 5
 PROGRESS_S = 0.25
 RETRY_S = (0.05, 1.0)

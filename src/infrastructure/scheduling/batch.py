@@ -32,8 +32,10 @@ class Batch:
             after = given_up(ScheduleState.model_validate_json(taken), self.now, planned.gave_up_at).dump()
         head = (schedule.id, taken, after, schedule.lane, look)
         if look and _is_plain(schedule, planned):
-            run_id, tag, payload = schedule.run_texts(planned.runs[0])
-            self.arguments += (*head, "fire", run_id, planned.runs[0].due, tag, payload)
+            (run,) = planned.runs
+            run_id, tag, payload = schedule.run_texts(run)
+            rule, order = ("late", _order(run)) if run.missed else ("fire", run.due)
+            self.arguments += (*head, rule, run_id, order, tag, payload)
         else:
             dropped = _dropped(schedule.id, due, planned.dropped) if planned.dropped else ""
             self.arguments += (*head, schedule.rule, dropped, len(planned.runs), *_runs(schedule, planned))
@@ -44,17 +46,20 @@ class Batch:
 
 
 def _is_plain(schedule: Prepared, planned: Plan) -> bool:
-    """Tell whether it is what most are: one fire on time, by the usual rule."""
+    """Tell whether it is what most are: one fire, by the usual rule."""
     if schedule.rule or planned.dropped or len(planned.runs) != 1:
         return False
-    run = planned.runs[0]
-    return run.reason is RunReason.FIRE and not run.missed
+    return planned.runs[0].reason is RunReason.FIRE
 
 
 def _runs(schedule: Prepared, planned: Plan) -> Iterator[str]:
     for run in planned.runs:
         run_id, tag, payload = schedule.run_texts(run)
-        yield from (run_id, f"{run.reason.value} {run.due} {run.missed}", tag, payload)
+        yield from (run_id, _order(run), tag, payload)
+
+
+def _order(run: PlannedRun) -> str:
+    return f"{run.reason.value} {run.due} {run.missed}"
 
 
 def _dropped(schedule_id: str, due: int, dropped: int) -> str:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from redis.exceptions import OutOfMemoryError
@@ -33,9 +34,14 @@ SLOTS_PATIENCE_S, SLOTS_POLL_S = 0.05, 0.001
 LONGEST_HIDE_MS = 1_500
 """A take hides what it took from the others for no longer: so long does a taker that died, or did not hear the answer,
 hold up its schedules. It spares work and guards nothing."""
+CLAIMING_S = 0.25
+"""How long a pass that fell behind claims before it fires, at most."""
 MOST_PARTS, LEAST_PART = 8, 100
 """A pass commits in so many calls at most, and so many schedules in one at least. The store serves nobody else
 meanwhile; and while it writes some, the next are planned."""
+UNDER_WAY = 2
+"""How many of these calls are under way at most: so the store has the next when it has done one, and need not wait for
+this thread, which may wait for others itself."""
 
 
 class Tick:
@@ -70,6 +76,8 @@ class Tick:
         self._known = KnownSchedules(self._definitions, registry, pace.default_timeout_s)
         self._down = self._strange = False
         self._waits_for_slots = True
+        self._behind = False
+        """Whether fires of the last pass had to become ready."""
         self.taken = self.passes = self.losses = 0
         """Schedules taken, whole passes, and times the store was lost, since the start."""
         self.ticked = time.monotonic()
@@ -155,6 +163,7 @@ class Tick:
         self._clock.heard(now, asked)
         if not taken:
             return (int(next_look) - now) / 1000 if next_look else LONGEST_WAIT_S
+        self._behind = False
         self.taken += len(taken)
         looks = self._commit_all(now, self._known.prepare(taken))
         if next_look:
@@ -164,26 +173,24 @@ class Tick:
     def _commit_all(self, now: int, prepared: list[Prepared]) -> list[int]:
         """Plan and commit, some at a time; return when they are due next, as far as it is known."""
         looks: list[int] = []
-        before: Batch | None = None
+        under_way: deque[Batch] = deque()
         part = max(-(-len(prepared) // MOST_PARTS), LEAST_PART)
         with OverlappingCalls(self._client, self._commit, [self._prefix]) as calls:
             for start in range(0, len(prepared), part):
                 batch = self._planned(now, prepared[start : start + part])
                 looks.extend(batch.looks)
-                if before and self._runner.free_slots < len(before.runs) + len(batch.runs):
-                    self._committed(before, calls.answer())
-                    before = None
-                free = self._slots(len(batch.runs)) - (len(before.runs) if before else 0) if self._may_own() else 0
-                args = [self._instance, max(free, 0), self._clock.in_time(self._pace.lease_ms), *batch.arguments]
-                packed = calls.pack(args)
-                reply = calls.answer() if before else None
-                calls.send(packed, args)
-                if before:
-                    self._committed(before, reply)
-                before = batch
-            if before:
-                self._committed(before, calls.answer())
+                while len(under_way) >= UNDER_WAY or (under_way and self._slots_after(under_way) < len(batch.runs)):
+                    self._committed(under_way.popleft(), calls.answer())
+                free = self._slots(len(batch.runs)) if self._may_own() else 0
+                calls.send([self._instance, free, self._clock.in_time(self._pace.lease_ms), *batch.arguments])
+                under_way.append(batch)
+            while under_way:
+                self._committed(under_way.popleft(), calls.answer())
         return looks
+
+    def _slots_after(self, under_way: Iterable[Batch]) -> int:
+        """Return how many slots are free once those have theirs: a batch that needs more waits for answers."""
+        return self._runner.free_slots - sum(len(batch.runs) for batch in under_way)
 
     def _slots(self, wanted: int) -> int:
         """Return how many runs may be this instance's own. Where they are too few, bodies that end soon are waited for.
@@ -219,6 +226,7 @@ class Tick:
         """Take what commit.lua says: runs that became this instance's own at once go to the event loop."""
         ready, _, tokens = reply
         self._claiming.runs_expected |= ready > 0
+        self._behind |= ready > 0
         for schedule, run in batch.runs:
             self._runner.observer.fired(schedule.compiled.descriptor.name, 1 + run.missed)
         tokens = tokens or [""] * len(batch.runs)  # none: the store found this call too late, and changed nothing
@@ -233,10 +241,22 @@ class Tick:
             self._loop.call_soon_threadsafe(self._runner.start, claims)
 
     def _claim_runs(self) -> float:
+        """Claim what is ready; where fires are, as slots become free, for ``CLAIMING_S`` at most.
+
+        What fires behind others that are ready has to be claimed too, at twice the price. So a process that fell behind
+        would stay behind.
+        """
+        until = time.monotonic() + CLAIMING_S
+        if (wait_s := self._claiming.due_in_s()) > 0:
+            return wait_s
+        wait_s = self._claim_some()
+        while self._behind and self._claiming.claims_left and self._waits_for_slots and time.monotonic() < until:
+            wait_s = self._claim_some()
+        return wait_s
+
+    def _claim_some(self) -> float:
         """Claim as many runs as there are free slots and hand them to the event loop."""
         claiming, asked = self._claiming, time.monotonic()
-        if (wait_s := claiming.due_in_s()) > 0:
-            return wait_s
         claiming.begin()
         slots = self._slots(1)
         if not slots:

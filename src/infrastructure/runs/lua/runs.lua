@@ -146,6 +146,25 @@ local function count_success(run_id, job)
   return text
 end
 
+-- Count missed fires in that text, where it can be done there: no text of another's can hold what is looked for, as quotes in it
+-- are escaped.
+local function count_missed(run_id, job, missed)
+  local text, incarnation = stats_of[job], string.match(run_id, '^[^.]*', #job + 2)
+  local known = '{"incarnation":"' .. incarnation .. '"'
+  if type(text) ~= 'string' or string.sub(text, 1, #known) ~= known then
+    count(run_id, job, { missed = missed }, {})
+    return
+  end
+  local _, before = string.find(text, ',"missed":', 1, true)
+  local so_far, after = string.match(text, '^(%d+)()', (before or #text) + 1)
+  if so_far then
+    text = string.sub(text, 1, before) .. int(so_far + missed) .. string.sub(text, after)
+  else
+    text = string.sub(text, 1, -2) .. ',"missed":' .. int(missed) .. '}'
+  end
+  stats_of[job], stats_changed[job] = text, true
+end
+
 local function write_stats()
   for job in pairs(stats_changed) do
     local stats = stats_of[job]

@@ -3,7 +3,8 @@
 --   id, taken state, next state ('' = ended), lane, look ('' = parked), rule ('' = 'skip 1 1': overlap, limit, how many caught up fires
 --   may wait), dropped ('' = none, or '<how many> <event>'), n, then n times: run id, '<reason> <order> <missed>', tag, payload
 --   What most are has less to say: the rule 'fire' stands for the usual one, nothing dropped, and one fire of which nothing was
---   missed; run id, order, tag and payload follow at once.
+--   missed; run id, order, tag and payload follow at once. So does 'late', for a fire that stands for missed ones too: its order
+--   is 'fire <order> <missed>'.
 -- Reply: { runs made ready, schedules that had changed meanwhile, the token or '' of each run }
 -- As long as this instance has free slots and no run of the lane is ready before them, runs are its own at once.
 
@@ -12,6 +13,8 @@ local HEAD = 8
 local A_RUN = 4
 
 local A_FIRE = 10
+
+local ALONE = { fire = true, late = true }
 
 local lease_ms = unless_late(ARGV[3])
 
@@ -114,7 +117,7 @@ end
 local function commit_schedule(at)
   local job, taken, state, lane, look, rule, dropped, n = unpack(ARGV, at, at + HEAD - 1)
   local first = at + HEAD
-  if rule == 'fire' then rule, dropped, n, first = '', '', 1, at + A_FIRE - A_RUN end
+  if ALONE[rule] then rule, dropped, n, first = '', '', 1, at + A_FIRE - A_RUN end
   n = tonumber(n)
   local found = n > 0 and survey(job) -- first: what a stranger's key makes fail then fails before the fire is passed
   if state ~= '' then
@@ -141,10 +144,12 @@ local function commit_schedule(at)
   end
 end
 
--- What most fires are: one, on time, of a schedule with the usual rule of which nothing is out, and there is a slot for it. It is
--- written at once, as the texts that it consists of; these in a few commands for all of them. Lane -> those of it.
+-- What most fires are: one of a schedule with the usual rule of which nothing is out, and there is a slot for it. It is
+-- written at once, as the texts that it consists of; these in a few commands for all of them. Lane -> those of it. One that stands
+-- for missed ones costs little more: a process that fell behind has many of them, and would stay behind.
 local OWN, BEGUN = 'running\n1\n0\n' .. token .. '\n' .. SOURCE .. '\n', '\n' .. NOW_TEXT .. '\n\n' .. NOW_TEXT .. '\n'
-local STARTED = ',"attempt":1,"instance_id":' .. US .. ',"token":' .. quote(token) .. '}'
+local BY_US, WITH_TOKEN = ',"attempt":1,"instance_id":' .. US, ',"token":' .. quote(token) .. '}'
+local STARTED = BY_US .. WITH_TOKEN
 local plain_states, plain_open, plain_runs, plain_payloads = {}, {}, {}, {}
 local plain_due, plain_leases = {}, {}
 
@@ -160,8 +165,14 @@ local function write_plain()
 end
 
 -- Write such a fire; false when it takes more than that.
-local function commit_plainly(job, state, lane, look, id, order, tag, payload)
+local function commit_plainly(job, state, lane, look, rule, id, order, tag, payload)
   if free <= 0 or first_open[job] or not no_others[job] or runs_read[id] ~= nil or would_overtake(lane) then return false end
+  local started = STARTED
+  if rule == 'late' then
+    local due, missed = string.match(order, '^fire (%d+) (%d+)$')
+    order, started = due, BY_US .. ',"missed":' .. missed .. WITH_TOKEN
+    count_missed(id, job, tonumber(missed))
+  end
   local text, due, n = OWN .. order .. BEGUN .. job .. '\n' .. lane .. '\nfire\n' .. tag, plain_due[lane], #plain_states
   if not due then
     due = {}
@@ -172,7 +183,7 @@ local function commit_plainly(job, state, lane, look, id, order, tag, payload)
   plain_states[n + 1], plain_states[n + 2], plain_open[n + 1], plain_open[n + 2] = job, state, job, id
   plain_runs[n + 1], plain_runs[n + 2], plain_payloads[n + 1], plain_payloads[n + 2] = id, text, id, payload
   first_open[job], runs_read[id] = id, text
-  emit('job.started', '{' .. tag .. STARTED)
+  emit('job.started', '{' .. tag .. started)
   free, tokens[#tokens + 1] = free - 1, token
   return true
 end
@@ -182,15 +193,18 @@ if not lease then return { 0, 0, {} } end
 local args, last, stale = ARGV, #ARGV, 0
 
 -- Which schedules there are in the arguments, to read what is needed of all of them at once.
-local jobs, places = {}, {}
+local jobs, places, late = {}, {}, {}
 local at, found = 4, 0
 while at <= last do
+  local rule = args[at + 5]
   found = found + 1
   jobs[found], places[found] = args[at], at
-  at = at + (args[at + 5] == 'fire' and A_FIRE or HEAD + A_RUN * tonumber(args[at + 7]))
+  if rule == 'late' then late[#late + 1] = args[at] end
+  at = at + (ALONE[rule] and A_FIRE or HEAD + A_RUN * tonumber(args[at + 7]))
 end
 local states = fetch(STATES, jobs)
 prepare_open(jobs)
+prepare_stats(late)
 local busy = {}
 for _, job in ipairs(jobs) do busy[#busy + 1] = first_open[job] or nil end
 load_all(busy)
@@ -199,8 +213,8 @@ for _, at in ipairs(places) do
   local job, taken, state, lane, look, rule, id, order, tag, payload = unpack(args, at, at + A_FIRE - 1)
   if states[job] ~= taken then
     stale = stale + 1
-    for _ = 1, rule == 'fire' and 1 or tonumber(args[at + 7]) do tokens[#tokens + 1] = '' end
-  elseif rule ~= 'fire' or not commit_plainly(job, state, lane, look, id, order, tag, payload) then
+    for _ = 1, ALONE[rule] and 1 or tonumber(args[at + 7]) do tokens[#tokens + 1] = '' end
+  elseif not ALONE[rule] or not commit_plainly(job, state, lane, look, rule, id, order, tag, payload) then
     commit_schedule(at)
   end
 end

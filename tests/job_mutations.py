@@ -42,7 +42,12 @@ MUTATIONS = (
         "has_slot = True",
     ),
     ("a pass does not begin what waits for its turn", TICK, "self._begin(self._claiming.heard())", "pass"),
-    ("slots are offered while runs wait for them", f"{LUA}/claim.lua", "if left == 0 then offer", "if true then offer"),
+    (
+        "slots that a claim has taken are offered",
+        f"{LUA}/claim.lua",
+        "math.min(tonumber(ARGV[6]), free)",
+        "tonumber(ARGV[6])",
+    ),
     ("what was handed over counts, however late", HANDED, " or late_ms > self._patience_ms", ""),
     ("what was given back begins", HANDED, "handed_at <= self._claiming.given_back_until or ", ""),
     ("what was handed over begins though it was cancelled", HANDED, "in run_ids:", "in ():"),

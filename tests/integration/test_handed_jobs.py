@@ -351,7 +351,7 @@ async def test_a_pass_begins_what_waits_for_the_turn(api: Instance, idle: Instan
     assert claiming.given_back_until == 0
 
 
-async def test_what_is_ready_comes_before_an_offer(api: Instance, cluster: Cluster) -> None:
+async def test_slots_that_a_claim_takes_are_not_offered(api: Instance, cluster: Cluster) -> None:
     one = await cluster.start(jobs=WORKED, queues=QUEUES, concurrency=4)
     jobs = [(await api.jobs.submit(asked(params={"hold": True}))).job for _ in range(6)]
 

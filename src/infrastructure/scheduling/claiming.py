@@ -51,7 +51,7 @@ class Claiming:
     twice, and nothing is given back whose claim is being answered. All but ``runs_expected`` and what the event
     loop says is for who has the turn.
 
-    What a claim leaves free, when it leaves nothing ready, is offered with it: see ``HandedJobs``.
+    What a claim leaves free is offered with it: see ``HandedJobs``.
     """
 
     def __init__(

@@ -197,7 +197,7 @@ for name, rate in pairs(rated) do
 end
 -- With slots left over, it is a limit that holds back what is still ready; behind what was put aside there may be more.
 if free > 0 and aside == 0 then blocked, left = left, 0 else left = left - blocked end
-if left == 0 then offer(math.min(tonumber(ARGV[6]), free), ARGV[7]) end
+offer(math.min(tonumber(ARGV[6]), free), ARGV[7])
 
 ids = {}
 for i, run in ipairs(claimed) do ids[i] = run.id end

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from application.jobs.publishing import Accepted
 from application.runs.context import JobContext
 from application.scheduling import JobLimits, ScheduledBackgroundJob, backgroundjob
 from cluster import Cluster, Instance
@@ -353,15 +354,13 @@ async def test_a_pass_begins_what_waits_for_the_turn(api: Instance, idle: Instan
 
 async def test_slots_that_a_claim_takes_are_not_offered(api: Instance, cluster: Cluster) -> None:
     one = await cluster.start(jobs=WORKED, queues=QUEUES, concurrency=4)
-    jobs = [(await api.jobs.submit(asked(params={"hold": True}))).job for _ in range(6)]
-
-    async def is_full() -> bool:
-        return len(one.engine.runner.held) == 4 and await one.store.command.zcard(one.store.key("offers")) == 0
-
-    await wait_until(is_full, "all slots to be used, and no offer")
-    assert one.engine._claiming.claims_left
+    await offers(one)
+    jobs = await api.jobs.submit_many([asked(params={"hold": True})] * 6)
+    await wait_until(lambda: len(one.engine.runner.held) == 4, "all slots to be used")
+    assert await one.store.command.zcard(one.store.key("offers")) == 0
     cluster.ledger.gate("plain").set()
     for job in jobs:
+        assert isinstance(job, Accepted)
         await succeeds(api, job.id)
 
 
@@ -375,7 +374,7 @@ async def test_who_leaves_offers_nothing(idle: Instance, redis_url: str, namespa
 
 
 async def test_however_many_come_one_by_one_each_runs_once_and_no_slot_twice(api: Instance, cluster: Cluster) -> None:
-    workers = [await cluster.start(jobs=WORKED, queues=QUEUES, concurrency=4) for _ in range(2)]
+    workers = [await cluster.start(jobs=WORKED, queues=QUEUES, concurrency=4, lease_ms=LEASE_MS) for _ in range(2)]
     most = Counter[str]()
 
     def watch(one: Instance) -> None:

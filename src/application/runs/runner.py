@@ -71,8 +71,8 @@ class JobRunner:
         A run whose body has ended needs no slot while its outcome is on its way to the store; but only so many as there
         are slots may be on their way, so that a store that is slow is not buried in them.
         """
-        settling = len(self._settling)
-        executing = len(self.held) - min(settling, self._concurrency)
+        held = len(self.held)  # first: what the loop settles between the two must not count for nothing
+        executing = held - min(len(self._settling), self._concurrency)
         return max(self._concurrency - executing - self.abandoned, 0)
 
     @property

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,8 @@ STILL_S = 20.0
 HOT, CALM = 97.0, 12.5
 """CPU in percent."""
 PAGE = 5_000
-EVENTS = "{roundsman}:ev:worker"
+FAMILIES = ("worker", "alert")
+EVENTS = "{{roundsman}}:ev:{}"
 MONITORED = "worker.metrics.collected"
 
 
@@ -69,9 +70,9 @@ class Site:
         self.hot: list[tuple[str, str]] = []
         """Region and instance."""
         self._client = redis.Redis.from_url(server.url)
-        self._last = "0"
+        self._last = dict.fromkeys(FAMILIES, "0")
         self.told: list[tuple[str, str, float, dict[str, Any]]] = []
-        """Topic, worker, when (Unix seconds, by the store), payload: events of workers, in order."""
+        """Topic, worker, when (Unix seconds, by the store), payload: events of workers and alerts, in order."""
 
     @property
     def regions(self) -> Sequence[str]:
@@ -98,21 +99,22 @@ class Site:
             await self.aws.control("change", region=region, id=name, cpu=cpu)
 
     async def read(self) -> None:
-        """Read the events of workers that are new."""
+        """Read the events that are new."""
         await asyncio.to_thread(self._read)
 
     def _read(self) -> None:
-        while found := self._client.xrange(EVENTS, f"({self._last}", "+", count=PAGE):
-            for raw_id, fields in found:
-                event = decode("worker", entry(raw_id, fields))
-                self.told.append((event.topic, event.data.get("worker_id", ""), event.time.timestamp(), event.data))
-            self._last = found[-1][0].decode()
+        for name in FAMILIES:
+            while found := self._client.xrange(EVENTS.format(name), f"({self._last[name]}", "+", count=PAGE):
+                for raw_id, fields in found:
+                    event = decode(name, entry(raw_id, fields))
+                    self.told.append((event.topic, event.data.get("worker_id", ""), event.time.timestamp(), event.data))
+                self._last[name] = found[-1][0].decode()
 
-    def sampled(self, begin: float, end: float) -> dict[str, float]:
-        """Return worker -> when its first sample of a time was stored."""
+    def first(self, wanted: str, begin: float, end: float) -> dict[str, float]:
+        """Return worker -> when its first event of a topic came in a time."""
         first: dict[str, float] = {}
         for topic, worker_id, at, _ in self.told:
-            if topic == MONITORED and begin <= at < end:
+            if topic == wanted and begin <= at < end:
                 first.setdefault(worker_id, at)
         return first
 
@@ -163,12 +165,12 @@ async def _first_look(here: Site) -> dict[str, Any]:
         for first in range(0, here.fleet.workers, A_START)
     ]
     start_s = sum(one["seconds"] for one in answers)
-    while len(here.sampled(0, time.time())) < here.fleet.workers:
+    while len(here.first(MONITORED, 0, time.time())) < here.fleet.workers:
         if time.time() - started > start_s + FIRST_WITHIN_S:
             break
         await asyncio.sleep(0.5)
         await here.read()
-    sampled = here.sampled(0, time.time())
+    sampled = here.first(MONITORED, 0, time.time())
     ended = [await program.ask("tell") for program in here.programs]
     return {
         "import_s": imported["seconds"],
@@ -239,7 +241,7 @@ async def _one_interval(here: Site, due: float) -> dict[str, Any]:
     after = await here.aws.calls()
     await here.read()
     end = time.time()
-    sampled = here.sampled(begin, end)
+    sampled = here.first(MONITORED, begin, end)
     offsets = sorted(at - due for at in sampled.values())
     topics = Counter(topic for topic, *_ in here.told[seen:])
     return {
@@ -261,9 +263,19 @@ async def _latency(here: Site, kind: str, since: float) -> dict[str, Any]:
             heard, deadline = len(told), time.monotonic() + STILL_S
         await asyncio.sleep(0.2)
     await here.read()
-    sampled = here.sampled(since, time.time())
-    waited = sorted(at - sampled[name] for name, at in told.items() if name in sampled and name in hot)
-    if not waited:
+    sampled, decided = (here.first(topic, since, time.time()) for topic in (MONITORED, f"alert.{kind}"))
+    known = [name for name in told if name in sampled and name in decided and name in hot]
+    if not known:
         raise ContestantFailed(f"no alert was told as '{kind}'")
-    spread = {"p50": percentile(waited, 50), "p99": percentile(waited, 99), "max": waited[-1]}
-    return {"expected": len(hot), "told": len(waited), **spread}
+    return {
+        "expected": len(hot),
+        "told": len(known),
+        **_spread(told[name] - sampled[name] for name in known),
+        "to_event": _spread(decided[name] - sampled[name] for name in known),
+        "from_event": _spread(told[name] - decided[name] for name in known),
+    }
+
+
+def _spread(waits: Iterable[float]) -> dict[str, float]:
+    waited = sorted(waits)
+    return {"p50": percentile(waited, 50), "p99": percentile(waited, 99), "max": waited[-1]}

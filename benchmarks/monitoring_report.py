@@ -99,7 +99,8 @@ def _costs(rows: list[dict[str, Any]]) -> str:
 
 
 def _latency(rows: list[dict[str, Any]]) -> str:
-    head = (*FLEET, "alerts", "kind", "told", "p50", "p99", "longest")
+    parts = ("to its event: p50", "p99", "from there: p50", "p99")
+    head = (*FLEET, "alerts", "kind", "told", "p50", "p99", "longest", *parts)
     return table(
         head,
         (
@@ -109,6 +110,7 @@ def _latency(rows: list[dict[str, Any]]) -> str:
                 kind,
                 f"{found['told']:,}",
                 *(_s(found[name]) for name in ("p50", "p99", "max")),
+                *(_s(found[part][name]) for part in ("to_event", "from_event") for name in ("p50", "p99")),
             ]
             for row in rows
             for kind, found in row["latency"].items()

@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from application.monitoring.stores import Arrival
 from benchmarks.server import Server
 from domain.monitoring.sample import Metrics, MetricSample, StatusChecks
 from domain.monitoring.worker import Worker, WorkerRequest, WorkerStatus
@@ -99,8 +100,8 @@ class Filling:
         stored = 0
         for second in seconds:
             moment = first + timedelta(seconds=second)
-            told = await asyncio.gather(
-                *(self._samples.append(self._make(worker, day, moment)) for worker, day in self._days)
+            told = await self._samples.append_all(
+                [Arrival(self._make(worker, day, moment)) for worker, day in self._days]
             )
             stored += told.count("stored")
         return stored

@@ -204,6 +204,12 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
         "#found == 1",
     ),
     (
+        "a sample that cannot be stored takes the others with it",
+        "src/infrastructure/monitoring/samples.py",
+        "if not isinstance(error, StrangeKey) or len(arrivals) == 1:",
+        "if True:",
+    ),
+    (
         "who overtook a round is taken for it",
         f"{ENGINE}/catching_up.py",
         'if isinstance(part, Part) and part.now == "all"',
@@ -247,8 +253,8 @@ MUTATIONS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "a sample takes back no failed look",
-        f"{LUA}/append_sample.lua",
-        "look_succeeded(id, ARGV[8])\n",
+        f"{LUA}/append_samples.lua",
+        "  look_succeeded(id, region)\n",
         "",
     ),
     (

@@ -9,9 +9,9 @@ import pytest
 
 from application.monitoring.alert_book import AlertStep, Committed
 from application.monitoring.intake import AT_ONCE, SampleIntake
-from application.monitoring.stores import Appended
+from application.monitoring.stores import Appended, Arrival
 from application.monitoring.views import MonitoringRequest
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailable, StrangeKey
 from domain.monitoring.sample import MetricSample
 from domain.monitoring.worker import WorkerPatch
 from integration.monitoring_kit import CPU_RULE, Monitor, Site
@@ -52,13 +52,13 @@ class Witness:
     def __init__(self, monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
         self.waiting: set[str] = set()
         self.most = self.reads = 0
-        append, backlog, commit_all = monitor.samples.append, monitor.book.backlog, monitor.book.commit_all
+        append, backlog, commit_all = monitor.samples.append_all, monitor.book.backlog, monitor.book.commit_all
 
-        async def appended(one: MetricSample, correlation_id: str | None = None) -> Appended:
-            verdict = await append(one, correlation_id)
-            self.waiting.add(one.worker_id)
+        async def appended(arrivals: Sequence[Arrival]) -> list[Appended | Exception]:
+            verdicts = await append(arrivals)
+            self.waiting |= {one.sample.worker_id for one in arrivals}
             self.most = max(self.most, len(self.waiting))
-            return verdict
+            return verdicts
 
         async def read(worker_ids: Sequence[str], *more: Any) -> Any:
             self.reads += 1
@@ -69,7 +69,7 @@ class Witness:
             self.waiting -= {step.before.worker_id for step in steps}
             return verdicts
 
-        monkeypatch.setattr(monitor.samples, "append", appended)
+        monkeypatch.setattr(monitor.samples, "append_all", appended)
         monkeypatch.setattr(monitor.book, "backlog", read)
         monkeypatch.setattr(monitor.book, "commit_all", committed)
 
@@ -173,32 +173,41 @@ async def test_a_later_sample_is_not_taken_for_an_earlier_one(site: Site) -> Non
     assert not await intake.has_evaluated("w1", one.time_ms), "it is told once, so that nothing piles up"
 
 
-async def test_what_goes_wrong_with_one_harms_no_other(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_goes_wrong_with_one_harms_no_other(site: Site) -> None:
     monitor = await watching(site, "w1", "w2", "w3")
-    append, looks = monitor.samples.append, [await seen(monitor, name) for name in ("w1", "w2", "w3", "unknown")]
-
-    async def appended(one: MetricSample, correlation_id: str | None = None) -> Appended:
-        if one.worker_id == "w2":
-            raise StoreUnavailable(why="it is being tested")
-        return await append(one, correlation_id)
-
-    monkeypatch.setattr(monitor.samples, "append", appended)
+    await monitor.store.command.set(monitor.store.key("mon", "samples", "w2"), "no stream")
+    looks = [await seen(monitor, name) for name in ("w1", "w2", "w3", "unknown")]
     intake = monitor.container.intake()
     first, second, third, unknown = await asyncio.gather(*(intake.take(one) for one in looks), return_exceptions=True)
-    assert (first, third, unknown) == ("stored", "stored", "gone")
-    assert isinstance(second, StoreUnavailable)
-    assert [await cursor_of(monitor, name) > 0 for name in ("w1", "w2", "w3")] == [True, False, True]
+    assert isinstance(second, StrangeKey)
+    assert (third, unknown) == ("stored", "gone")
+    assert first in ("stored", "late"), "it was stored before the one that could not be"
+    assert [len(await monitor.samples.last([name])) for name in ("w1", "w3")] == [1, 1]
+    assert await cursor_of(monitor, "w3") > 0
+    await monitor.store.command.delete(monitor.store.key("mon", "samples", "w2"))
+
+
+async def test_when_the_store_is_away_each_hears_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monitor = await watching(site, "w1", "w2")
+
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable(why="it is being tested")
+
+    looks = [await seen(monitor, name) for name in ("w1", "w2")]
+    monkeypatch.setattr(monitor.samples._scripts, "run", refuse)
+    told = await asyncio.gather(*(monitor.container.intake().take(one) for one in looks), return_exceptions=True)
+    assert [type(one) for one in told] == [StoreUnavailable] * 2
 
 
 async def test_who_waits_when_it_stops_waits_no_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monitor = await watching(site)
     intake, begun = monitor.container.intake(), asyncio.Event()
 
-    async def hang(*_: Any) -> Appended:
+    async def hang(*_: Any) -> None:
         begun.set()
-        return await asyncio.Event().wait() and "stored"  # type: ignore[return-value]  # never
+        await asyncio.Event().wait()
 
-    monkeypatch.setattr(monitor.samples, "append", hang)
+    monkeypatch.setattr(monitor.samples, "append_all", hang)
     taking = asyncio.create_task(intake.take(await seen(monitor)))
     await begun.wait()
     await intake.stop()

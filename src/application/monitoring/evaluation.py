@@ -66,7 +66,7 @@ class Evaluation:
         self._before = before
         self._subject = subject
         self._policy = policy
-        self._known = {**(former or {}), **policy.by_id}
+        self._former = former or {}
         self._rules = {rule.id: rule for rule in sorted(rules, key=lambda rule: FIRST[rule.kind])}
         self._states: dict[str, AlertState] = dict(before.states)
         self._gone: set[str] = set()
@@ -139,7 +139,7 @@ class Evaluation:
         )
 
     def _close(self, rule_id: str, closing: Closing) -> None:
-        rule = self._known.get(rule_id)
+        rule = self._policy.by_id.get(rule_id) or self._former.get(rule_id)
         if rule is not None:
             self._step(rule, closing)
         del self._states[rule_id]

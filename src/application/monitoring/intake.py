@@ -3,10 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from application.monitoring.alerting import AlertEngine
-from application.monitoring.stores import Appended, Samples
+from application.monitoring.stores import Appended, Arrival, Samples
 from application.monitoring.together import Together
 from domain.monitoring.sample import MetricSample
 
@@ -16,14 +15,6 @@ AT_ONCE = 50
 """Samples of one round: as long as storing and evaluating these takes is what an alert waits for at most."""
 REMEMBERED = 20_000
 """Workers whose last evaluated sample is known until its event comes; it may never come to this process."""
-
-
-@dataclass(frozen=True, eq=False)
-class Arrival:
-    """A sample that is to be stored."""
-
-    sample: MetricSample
-    correlation_id: str | None
 
 
 class SampleIntake:
@@ -77,7 +68,7 @@ class SampleIntake:
     async def _round(self, arrivals: Sequence[Arrival]) -> dict[Arrival, Appended | Exception]:
         self._in_hand, self._is_over = {one.sample.worker_id for one in arrivals}, asyncio.Event()
         try:
-            verdicts = dict(zip(arrivals, await self._store(arrivals), strict=True))
+            verdicts = dict(zip(arrivals, await self._samples.append_all(arrivals), strict=True))
             if self._evaluates:
                 await self._evaluate(
                     {one.sample.worker_id: one.sample for one in arrivals if verdicts[one] == "stored"}
@@ -86,15 +77,6 @@ class SampleIntake:
         finally:
             self._in_hand = set()
             self._is_over.set()
-
-    async def _store(self, arrivals: Sequence[Arrival]) -> "list[Appended | Exception]":
-        found = await asyncio.gather(
-            *(self._samples.append(one.sample, one.correlation_id) for one in arrivals), return_exceptions=True
-        )
-        for one in found:
-            if isinstance(one, BaseException) and not isinstance(one, Exception):
-                raise one
-        return found  # type: ignore[return-value]  # what else there was is raised above
 
     async def _evaluate(self, newest: dict[str, MetricSample]) -> None:
         try:

@@ -75,6 +75,14 @@ class Workers(Protocol):
 Appended = Literal["stored", "late", "ahead", "gone"]
 
 
+@dataclass(frozen=True, eq=False)
+class Arrival:
+    """A sample that is to be stored."""
+
+    sample: MetricSample
+    correlation_id: str | None = None
+
+
 @dataclass(frozen=True)
 class Silence:
     """Who was not heard of lately. ``quiet_since`` is by worker id; before ``watching_since`` nobody looked."""
@@ -87,9 +95,16 @@ class Silence:
 class Samples(Protocol):
     """One series a worker, of the last 24 hours, oldest first."""
 
-    @abstractmethod
     async def append(self, sample: MetricSample, correlation_id: str | None = None) -> Appended:
-        """Store a sample and tell it (``worker.metrics.collected``), in one step.
+        """Store one sample; raise what ``append_all`` returns as an error."""
+        (verdict,) = await self.append_all([Arrival(sample, correlation_id)])
+        if isinstance(verdict, Exception):
+            raise verdict
+        return verdict
+
+    @abstractmethod
+    async def append_all(self, arrivals: Sequence[Arrival]) -> Sequence[Appended | Exception]:
+        """Store samples and tell them (``worker.metrics.collected``), in one round trip, each for itself.
 
         ``late``: not newer than the last, so sending one twice is harmless. ``ahead``: more than a minute ahead of the
         store's clock; storing it would keep out every true one. ``gone``: there is no such worker.

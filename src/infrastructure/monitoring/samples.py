@@ -5,12 +5,30 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from application.monitoring.looks import group_of
-from application.monitoring.stores import Appended, Samples, Silence
+from application.monitoring.stores import Appended, Arrival, Samples, Silence
 from application.scheduling.moments import milliseconds
+from domain.errors import RoundsmanError, StrangeKey
 from domain.monitoring.sample import MetricSample
 from infrastructure.monitoring.packing import SHAPE, pack, shape_of, unpack
 from infrastructure.monitoring.scripts import MonitoringScripts
 from infrastructure.redis.connection import store_errors
+
+
+def _words(one: Arrival) -> list[str | int]:
+    """Return what the script wants to know of a sample."""
+    sample, fields = one.sample, pack(one.sample)
+    return [
+        sample.worker_id,
+        sample.time_ms,
+        shape_of(sample),
+        sample.model_dump_json(),
+        one.correlation_id or "",
+        sample.heard_until_ms,
+        group_of(sample.provider, sample.region),
+        len(fields),
+        *fields,
+    ]
+
 
 Entry = tuple[str, dict[str, str]]
 
@@ -22,13 +40,15 @@ class RedisSamples(Samples):
         self._scripts = scripts
         self._redis, self._gathered = scripts.store.command, scripts.store.gathered
 
-    async def append(self, sample: MetricSample, correlation_id: str | None = None) -> Appended:
-        """Store and tell a sample."""
-        group = group_of(sample.provider, sample.region)
-        told: list[str | int] = [sample.model_dump_json(), correlation_id or "", sample.heard_until_ms, group]
-        args = [sample.worker_id, sample.time_ms, shape_of(sample), *told, *pack(sample)]
-        verdict: Appended = await self._scripts.run("append_sample", args)
-        return verdict
+    async def append_all(self, arrivals: Sequence[Arrival]) -> list[Appended | Exception]:
+        """Store and tell samples in one call; each alone, where the store has something in it that stops them all."""
+        try:
+            args = [word for one in arrivals for word in _words(one)]
+            return cast(list[Appended | Exception], await self._scripts.run("append_samples", args, hurries=True))
+        except RoundsmanError as error:
+            if not isinstance(error, StrangeKey) or len(arrivals) == 1:
+                return [error for _ in arrivals]
+        return [verdict for one in arrivals for verdict in await self.append_all([one])]
 
     async def between(
         self, worker_id: str, since: datetime | None, until: datetime | None, limit: int

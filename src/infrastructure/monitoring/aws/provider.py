@@ -44,6 +44,7 @@ class AwsProvider(MetricsProvider):
         self.connections = AwsConnections(settings)
         self.default_interval_s = settings.interval_s
         self._settings = settings
+        self._accounts, self._first_account = settings.known_accounts, settings.first_account
         self._scripts = scripts
         self._owner = instance_id
         self._loaders: dict[tuple[str, str], RegionLoader] = {}
@@ -71,7 +72,7 @@ class AwsProvider(MetricsProvider):
 
     def batch_of(self, worker: Worker) -> str:
         """Return account and region: what can be asked for in one call."""
-        return f"{worker.account or self._settings.first_account}/{worker.region}"
+        return f"{worker.account or self._first_account}/{worker.region}"
 
     async def collect(self, worker: Worker, now: datetime) -> MetricSample:
         """Return the newest closed period; the same one again, as long as there is no newer one."""
@@ -105,10 +106,11 @@ class AwsProvider(MetricsProvider):
 
     def _place(self, account: str | None, region: str | None) -> tuple[str, str]:
         """Return account and region; raises ``ValueError`` that says what is wrong with them."""
-        known = self._settings.known_accounts
-        account = account or self._settings.first_account
-        if account not in known:
-            raise ValueError(f"there is no account '{account}' in monitoring.aws.accounts (there: {', '.join(known)})")
+        account = account or self._first_account
+        if account not in self._accounts:
+            raise ValueError(
+                f"there is no account '{account}' in monitoring.aws.accounts (there: {', '.join(self._accounts)})"
+            )
         if not region or not REGION.fullmatch(region):
             raise ValueError(f"region is {region!r}, and must be one of AWS, such as eu-west-1")
         allowed = self._settings.regions

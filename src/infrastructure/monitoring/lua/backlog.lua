@@ -30,7 +30,7 @@ for i = 4, #ARGV, 2 do
       found = AT_HAND
     else
       for _, entry in ipairs(found) do
-        local shape = entry[2][2] -- the first field of an entry is its shape's number, see append_sample
+        local shape = entry[2][2] -- the first field of an entry is its shape's number, see append_samples
         if not known[shape] then
           known[shape] = true
           shapes[#shapes + 1] = shape

@@ -11,8 +11,9 @@ from application.events.bus import EventBus
 from application.hosting import Host, HostedService
 from application.jobs.service import JobService
 from application.runs.registry import JobRegistry
+from application.scheduling.answers import Scheduled
 from application.scheduling.bus import BackgroundTasksBus, Descriptor
-from application.scheduling.scheduler import BackgroundTaskScheduler, Scheduled
+from application.scheduling.scheduler import BackgroundTaskScheduler
 from domain.errors import RoundsmanError
 from domain.scheduling.errors import NotStarted
 from infrastructure.components import Components

@@ -6,8 +6,8 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, TypeVar
 
+from application.scheduling.answers import Scheduled
 from application.scheduling.bus import Descriptor
-from application.scheduling.scheduler import Scheduled
 from domain.events.event import Event
 from testing.errors import LoopRuns
 from testing.expectations import Expectations

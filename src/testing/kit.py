@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from application.events.bus import EventBus
 from application.runs.registry import JobRegistry
 from application.scheduling import BackgroundTasksBus, BackgroundTaskScheduler
+from application.scheduling.answers import Scheduled
 from application.scheduling.bus import Descriptor
 from application.scheduling.moments import milliseconds
-from application.scheduling.scheduler import Scheduled
 from domain.events.event import Event
 from domain.scheduling.policy import aware_utc
 from testing.clock import KitClock

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from application.scheduling import RecurrentTaskDescriptor
-from application.scheduling.scheduler import SchedulePage
+from application.scheduling.answers import SchedulePage
 from cluster import Cluster, Instance
 from domain.scheduling.errors import ScheduleNotFound
 

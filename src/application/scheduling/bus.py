@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from application.scheduling.scheduler import BackgroundTaskScheduler, Scheduled
+from application.scheduling.answers import Scheduled
+from application.scheduling.scheduler import BackgroundTaskScheduler
 from domain.errors import StoreUnavailable
 from domain.scheduling.descriptor import RecurrentTaskDescriptor, ScheduledTaskDescriptor
 from domain.scheduling.errors import LoopIsRunning

@@ -3,14 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from application.hosting import HostedService
 from application.runs.registry import JobRegistry
 from application.runs.store import RunStore
 from application.scheduling import states, views, wishes
+from application.scheduling.answers import Scheduled, SchedulePage
 from application.scheduling.deeds import Deed, WriteDown, of_change, unwritten
 from application.scheduling.extra_runs import ExtraRuns
 from application.scheduling.one_shots import OneShots
@@ -25,22 +26,6 @@ log = logging.getLogger(__name__)
 
 TRIES = 10
 """How often a change is tried again when others change the same schedule at the same time."""
-
-
-@dataclass(frozen=True)
-class Scheduled:
-    """What scheduling did, and what now stands in the store."""
-
-    result: PutResult
-    info: ScheduleInfo | OneShotInfo
-
-
-@dataclass(frozen=True)
-class SchedulePage:
-    """Some schedules; ``next_cursor`` asks for what follows, None at the end."""
-
-    items: list[ScheduleInfo]
-    next_cursor: str | None
 
 
 class BackgroundTaskScheduler:
@@ -95,7 +80,7 @@ class BackgroundTaskScheduler:
         """
         if isinstance(descriptor, ScheduledTaskDescriptor):
             result, info = await self._one_shots.schedule(descriptor)
-            return Scheduled(result, info)
+            return Scheduled(result, lambda: info)
         with self._trace.scheduling("schedule", descriptor.name, descriptor.id):
             return await self._put(lambda _: descriptor, fires_at_once=fires_at_once)
 
@@ -301,9 +286,9 @@ class BackgroundTaskScheduler:
 
     async def _scheduled(self, result: PutResult, stored: Stored) -> Scheduled:
         if result is PutResult.CREATED:
-            return Scheduled(result, views.schedule(stored.definition.id, stored))
+            return Scheduled(result, partial(views.schedule, stored.definition.id, stored))
         (info,) = await self._infos([(stored.definition.id, stored)])
-        return Scheduled(result, info)
+        return Scheduled(result, lambda: info)
 
     async def _infos(
         self, found: Sequence[tuple[str, Stored | Unreadable]], *, foretell: bool = True

@@ -17,6 +17,8 @@ MOST_PLAIN = 10**18
 """A number below it is never too long to be shown."""
 ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 SHORTEST_SECRET = len("a://b@")
+PLAIN = (str, int, float, type(None))
+"""What is no mapping, and most values are; to ask an abstract class costs more."""
 
 SECRET_WORDS = (
     *("password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "privatekey", "accesskey"),
@@ -74,7 +76,7 @@ class Differences:
             if len(value) < SHORTEST_SECRET or ("@" not in value and len(value.split(None, 1)) < 2):
                 return value
             return BARE_TOKEN.sub(rf"\1 {HIDDEN}", IN_URL.sub(rf"\1{HIDDEN}@", value))
-        if isinstance(value, Mapping):
+        if not isinstance(value, PLAIN) and isinstance(value, Mapping):
             return {_encodable(str(name)): self.shown(str(name), inner) for name, inner in value.items()}
         if isinstance(value, list | tuple):
             return [self.without_secrets(inner) for inner in value]
@@ -89,7 +91,7 @@ def _flat(facts: Mapping[str, Any], prefix: str = "", depth: int = 1) -> Flat:
     found: Flat = {}
     for name, value in facts.items():
         dotted = f"{prefix}{name}"
-        if isinstance(value, Mapping) and value and depth < DEEPEST:
+        if not isinstance(value, PLAIN) and isinstance(value, Mapping) and value and depth < DEEPEST:
             found.update(_flat(value, f"{dotted}.", depth + 1))
         else:
             found[dotted] = value

@@ -225,7 +225,7 @@ async def test_who_has_no_slot_any_more_gives_it_back(
     if why == "it stops":
         idle.engine.refuse_work()
     else:
-        idle.engine.runner._concurrency = 0
+        idle.engine.runner.concurrency = 0
     other = await cluster.start(jobs=WORKED, queues=QUEUES)
     job = (await api.jobs.submit(asked())).job
     await succeeds(api, job.id)

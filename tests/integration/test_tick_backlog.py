@@ -107,6 +107,15 @@ async def test_commits_that_are_under_way_together_own_no_more_than_there_are_sl
     cluster.ledger.gate("held").set()
 
 
+async def test_nobody_waits_for_more_slots_than_there_are(cluster: Cluster) -> None:
+    one = await silent(cluster)
+    await due(cluster, one, *(f"s{n}" for n in range(2 * SLOTS)), hold=True)
+    await asyncio.to_thread(one.engine._tick)
+    assert len(one.engine.runner.held) == SLOTS
+    assert one.engine._tick._waits_for_slots, "it waited in vain"
+    cluster.ledger.gate("held").set()
+
+
 async def test_jobs_that_are_ready_hold_up_no_fire(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tick, "CLAIMING_S", 60.0)
     monkeypatch.setattr(tick, "SLOTS_PATIENCE_S", 60.0)

@@ -48,7 +48,8 @@ class JobRunner:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._settlements = settlements
-        self._concurrency = concurrency
+        self.concurrency = concurrency
+        """How many slots there are."""
         self._clean_up_s = clean_up_s
         self.held: dict[str, Claim] = {}
         self.threads = BodyThreads()
@@ -72,8 +73,8 @@ class JobRunner:
         are slots may be on their way, so that a store that is slow is not buried in them.
         """
         held = len(self.held)  # first: what the loop settles between the two must not count for nothing
-        executing = held - min(len(self._settling), self._concurrency)
-        return max(self._concurrency - executing - self.abandoned, 0)
+        executing = held - min(len(self._settling), self.concurrency)
+        return max(self.concurrency - executing - self.abandoned, 0)
 
     @property
     def abandoned(self) -> int:

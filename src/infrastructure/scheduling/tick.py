@@ -198,7 +198,7 @@ class Tick:
         What becomes ready for want of a slot is claimed by another call, at the price of its commit. Once waited in
         vain, the rest of the pass does not wait.
         """
-        until = time.monotonic() + SLOTS_PATIENCE_S
+        until, wanted = time.monotonic() + SLOTS_PATIENCE_S, min(wanted, self._runner.concurrency)
         while (free := self._runner.free_slots) < wanted and self._waits_for_slots:
             self._waits_for_slots = time.monotonic() < until
             time.sleep(SLOTS_POLL_S)

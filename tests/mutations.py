@@ -184,11 +184,11 @@ PROTOCOL = (
     ),
     Mutation("a take hides nothing", f"{SCHEDULING}/take.lua", "int(NOW + hide)", "int(NOW)"),
     Mutation(
-        "a claim does not count the attempt", f"{LUA}/claim.lua", "run.attempt + 1, SOURCE", "run.attempt, SOURCE"
+        "a claim does not count the attempt", f"{LUA}/lifecycle.lua", "run.attempt + 1, owner", "run.attempt, owner"
     ),
     Mutation(
         "a token does not grow past the last",
-        f"{LUA}/claim.lua",
+        f"{LUA}/lifecycle.lua",
         "math.max((tonumber(run.token) or 0) + 1, NOW_US)",
         "NOW_US",
     ),

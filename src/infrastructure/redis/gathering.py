@@ -32,6 +32,7 @@ class Gathering:
         self._waiting: list[Wanted] = []
         self._loads: dict[str, object] = {}
         """The scripts that the server should know, by their digests, each with the mark of when it was sent."""
+        self._connection: Any = None
         self._sender: asyncio.Task[None] | None = None
         self._clock: asyncio.Future[Any] | None = None
         """The answer to a TIME that waits to be sent."""
@@ -86,6 +87,9 @@ class Gathering:
         """Send nothing more; who waits hears that there is no connection. Twice is fine."""
         await end_task(self._sender)
         self._sender = None
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await self._client.connection_pool.release(connection)
         self._fail([], exceptions.ConnectionError(CLOSED))  # the sender may not have begun
 
     async def _send_all(self) -> None:
@@ -106,15 +110,33 @@ class Gathering:
             self._sender = None
 
     async def _send(self, wanted: "list[Wanted]") -> list[Any]:
-        if len(wanted) == 1:  # a pipeline costs a task more, and two turns of the loop
-            try:
-                return [await self._client.execute_command(*wanted[0][0])]  # type: ignore[no-untyped-call]  # redis-py
-            except exceptions.ResponseError as error:
-                return [error]
-        pipe = self._client.pipeline(transaction=False)
-        for parts, _ in wanted:
-            pipe.execute_command(*parts)
-        return await pipe.execute(raise_on_error=False)
+        connection = await self._connected()
+        try:
+            await connection.send_packed_command(
+                [piece for parts, _ in wanted for piece in connection.pack_command(*parts)]
+            )
+            return [await self._reply(connection, parts[0]) for parts, _ in wanted]
+        except BaseException:
+            await connection.disconnect(nowait=True)  # answers may still come that nobody waits for
+            raise
+
+    async def _connected(self) -> Any:
+        """Return the connection: taken from the pool once, as that costs as much again as a command."""
+        pool: Any = self._client.connection_pool
+        if self._connection is None:
+            self._connection = await pool.get_connection()
+        else:
+            await pool.ensure_connection(self._connection)  # it may have been closed meanwhile
+        return self._connection
+
+    async def _reply(self, connection: Any, name: str) -> Any:
+        """Read one answer, in the shape in which the client gives it."""
+        try:
+            reply = await connection.read_response()
+        except exceptions.ResponseError as error:
+            return error
+        shape: Any = self._client.response_callbacks.get(name)
+        return reply if shape is None else shape(reply)
 
     def _fail(self, sent: "list[Wanted]", error: Exception) -> None:
         waiting, self._waiting, self._clock = self._waiting, [], None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from dealing import deal, is_slow
 from external_server import ExternalServer
@@ -23,7 +23,10 @@ from support import examples, wait_until_sync
 
 pytest_plugins = ["testing.plugin"]
 gc.set_threshold(*THRESHOLDS)
-settings.register_profile("tests", max_examples=examples(40))
+# No deadlines: how long an example takes is the machine's affair.
+settings.register_profile(
+    "tests", max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("tests")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # programs that tests start would compile all sources, each time
 NO_AUTHORITY = str(Path(__file__).with_name("no_authority.pem"))

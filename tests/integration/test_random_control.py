@@ -32,6 +32,7 @@ ENDS = {"job.succeeded", "job.failed", "job.cancelled", "job.terminated"}
 STEPS = 100
 IN_STORE = {"schedules", "states", "stats", "due", "history", "ids", "limits"}
 """What belongs to a schedule that rests."""
+OF_INSTANCES = {"instances", "beats", "batch", "offers", "offered", "takes"}
 
 
 @backgroundjob(task_type="recurrent", name="Any", retry=RetryPolicy(max_retries=2, backoff_s=0.1))
@@ -102,7 +103,7 @@ async def left_over(cluster: Cluster) -> dict[str, Any]:
     async for key in redis.scan_iter(match=f"{cluster.redis.prefix}:*", count=1000):
         name = key.removeprefix(f"{cluster.redis.prefix}:")
         family = name.partition(":")[0]
-        if family not in {"ev", "audit", "meta", "instances", "beats", "lanes", "batch", "done", "dead", "pace"}:
+        if family not in OF_INSTANCES and family not in {"ev", "audit", "meta", "lanes", "done", "dead", "pace"}:
             found[name] = await redis.type(key)
     done = set(await redis.zrange(cluster.redis.key("done"), 0, -1))
     for name in ("runs", "payloads"):

@@ -241,7 +241,7 @@ async def test_what_may_be_another_s_by_now_is_not_begun(
     if why == "late":
         claiming.clock.ahead_ms = (claiming.clock.ahead_ms or 0) + LEASE_MS // 2 + 1
     else:
-        claiming.given_back_until = FAR
+        claiming.given_back_until = round(time.time() * 1000) + 60_000
     with caplog.at_level(logging.INFO, "infrastructure.scheduling.handed"):
         job = (await api.jobs.submit(asked())).job
         await wait_until(lambda: "is left to others" in caplog.text)
@@ -302,7 +302,9 @@ async def test_a_stop_refuses_what_still_waits(api: Instance, idle: Instance) ->
     assert await status(api, job.id) == ("queued", 0)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '[1,"","x","l",1,0,"t"]', '["x","\\"a\\":1","{}","l",1,0,"t"]', "5"])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", "[Infinity]", '[1,"","x","l",1,0,"t"]', '["x","\\"a\\":1","{}","l",1,0,"t"]', "5"]
+)
 async def test_what_cannot_be_read_is_told_and_harms_nothing(
     api: Instance, idle: Instance, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -315,6 +317,13 @@ async def test_what_a_newer_version_adds_is_ignored(api: Instance, idle: Instanc
     hear, wake = idle.engine._handed.hear, idle.engine._wake
     more = dataclasses.replace(wake._hearing, handed=lambda text: hear(json.dumps([*json.loads(text), "more"])))
     wake._hearing = more
+    job = (await api.jobs.submit(asked())).job
+    await succeeds(api, job.id)
+    assert len(cluster.ledger.of(job.id)) == 1
+
+
+async def test_after_the_store_s_clock_was_put_back_jobs_begin(api: Instance, idle: Instance) -> None:
+    idle.engine._claiming.given_back_until = round(time.time() * 1000) + 2 * LEASE_MS
     await succeeds(api, (await api.jobs.submit(asked())).job.id)
 
 

@@ -44,9 +44,8 @@ class HandedJobs:
         """Take what enqueue.lua says of one job: when it was handed over (ms), and what a claim is told."""
         try:
             handed_at, *row = json.loads(text)
-            claim = claimed(row)
-            self._waiting.append((int(handed_at), claim))
-        except (ValueError, TypeError) as error:
+            self._waiting.append((int(handed_at), claimed(row)))
+        except (ValueError, TypeError, OverflowError) as error:
             log.error("a job that was handed over is left to others: it cannot be read: %s", error)  # noqa: TRY400
         self._accept()
 
@@ -95,7 +94,9 @@ class HandedJobs:
 
     def _is_ours(self, handed_at: int, claim: Claim) -> bool:
         late_ms = time.monotonic() * 1000 + (self._claiming.clock.ahead_ms or 0) - handed_at
-        if handed_at <= self._claiming.given_back_until or late_ms > self._patience_ms:
+        # What is further ahead of it than a lease was given back by a clock that was put back since.
+        was_given_back = 0 <= self._claiming.given_back_until - handed_at < 2 * self._patience_ms
+        if was_given_back or late_ms > self._patience_ms:
             log.info("run %s was handed over %.1f s ago and is left to others", claim.spec.run_id, late_ms / 1000)
             return False
         return True

@@ -1,6 +1,7 @@
 """Several instances of the framework in one process, on one real store: what two programs would share."""
 
 import json
+import threading
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -22,6 +23,7 @@ from infrastructure.scheduling.claiming import Pace
 from infrastructure.scheduling.engine import Engine
 from infrastructure.scheduling.store import RedisJobStore
 from sample_jobs import Ledger, LedgerContainer, Note, Once
+from support import wait_until
 
 
 class Instance:
@@ -81,6 +83,18 @@ class Instance:
         await self.scheduler.start()
         if self.announcer is not None:
             await self.announcer.start()
+
+    async def end_passes(self) -> None:
+        """Let the scheduler's thread make no more passes, and return when the last one has ended."""
+        silent = threading.Event()
+
+        def no_pass() -> float:
+            silent.set()
+            return 3600.0
+
+        self.engine._scheduler._tick = no_pass
+        self.engine._scheduler.wakeup()
+        await wait_until(silent.is_set, "the last pass to end")
 
     async def stop(self) -> None:
         if self.announcer is not None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import threading
 import time
 from collections.abc import AsyncIterator
 
@@ -50,15 +49,7 @@ def once(task_id: str = "o", **data: object) -> ScheduledTaskDescriptor:
 
 async def silence(instance: Instance) -> None:
     """Let the instance's thread make no more passes, and return when the last one has ended."""
-    silent = threading.Event()
-
-    def no_pass() -> float:
-        silent.set()
-        return 3600.0
-
-    instance.engine._scheduler._tick = no_pass
-    instance.engine._scheduler.wakeup()
-    await wait_until(silent.is_set, "the last pass to end")
+    await instance.end_passes()
     await listens(instance)
     await rested(instance)
 

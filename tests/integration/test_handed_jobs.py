@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 import json
 import logging
-import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -73,15 +72,7 @@ async def idle(cluster: Cluster) -> Instance:
 
 async def offers_alone(one: Instance, slots: int = 5) -> None:
     await offers(one)
-    silent = threading.Event()
-
-    def no_pass() -> float:
-        silent.set()
-        return 3600.0
-
-    one.engine._scheduler._tick = no_pass
-    one.engine._scheduler.wakeup()
-    await wait_until(silent.is_set, "the last pass to end")
+    await one.end_passes()
     one.engine._at_once.begin = lambda: True  # type: ignore[method-assign]
     await one.store.command.hset(one.store.key("offered"), one.id, slots)
     await one.store.command.zadd(one.store.key("offers"), {one.id: FAR})

@@ -38,10 +38,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Round:
-    """What one process is to look at now, with what was known of each before."""
+    """What one process is to look at now, with what was known of each before: JSON, '' for nothing.
+
+    A large region is looked at in parts, and what was known of a part is read with it: all at once it would hold the
+    event loop.
+    """
 
     now: datetime
-    before: dict[str, Seen | None]
+    before: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,7 @@ class RegionBoard:
         if not reply:
             return None
         now, *found = reply
-        pairs = zip(found[::2], found[1::2], strict=True)
-        return Round(
-            _moment(int(now)), {name: Seen.model_validate_json(text) if text else None for name, text in pairs}
-        )
+        return Round(_moment(int(now)), dict(zip(found[::2], found[1::2], strict=True)))
 
     async def renew(self) -> bool:
         """Keep the lease; False when it is another's."""

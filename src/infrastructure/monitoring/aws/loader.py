@@ -155,16 +155,16 @@ class RegionLoader:
                 try:
                     seen = await self._seen(part, now)
                 except AwsTrouble as trouble:
-                    part = left
-                    seen = self._failed(left, trouble, now)
+                    part = _read(left)
+                    seen = self._failed(part, trouble, now)
                 left = {name: before for name, before in left.items() if name not in part}
                 is_last = not left
                 await self._board.publish(seen, is_last=is_last)
 
-    def _next_part(self, left: Mapping[str, Seen | None]) -> dict[str, Seen | None]:
+    def _next_part(self, left: Mapping[str, str]) -> dict[str, Seen | None]:
         """Return what is looked at next: first what runs of this process wait for."""
         chosen = sorted(left, key=lambda name: name not in self._waiting)[:A_PART]
-        return {name: left[name] for name in chosen}
+        return _read({name: left[name] for name in chosen})
 
     async def _seen(self, part: Mapping[str, Seen | None], now: datetime) -> dict[str, Seen]:
         try:
@@ -205,3 +205,8 @@ class RegionLoader:
             for future in futures:
                 if not future.done():
                     future.set_exception(error)
+
+
+def _read(before: Mapping[str, str]) -> dict[str, Seen | None]:
+    """Return what was seen before, of texts as the board has them."""
+    return {name: Seen.model_validate_json(text) if text else None for name, text in before.items()}

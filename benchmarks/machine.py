@@ -24,3 +24,12 @@ def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def stolen_share(before: Any, after: Any) -> float:
+    """Return how much of all its cores this machine did not get from its host between two ``psutil.cpu_times()``.
+
+    0.0 where the system does not tell: only Linux does, as a guest.
+    """
+    spent = [end - begin for begin, end in zip(before, after, strict=True)]
+    return (getattr(after, "steal", 0.0) - getattr(before, "steal", 0.0)) / max(sum(spent), 0.01)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from benchmarks import machine
 from benchmarks.contestants.interface import Case
 from benchmarks.contestants.run import watch_loop
 from benchmarks.measuring import expected, percentile, punctuality, read_rows
@@ -48,6 +51,8 @@ class Window:
     cpu_s: list[float]
     stalls: list[list[float]]
     idle_stalls: list[float]
+    stolen_share: float
+    """How much of all its cores the machine did not get from its host while it wanted them."""
 
 
 async def run_load(server: Server, contestant: str, load: Load, processes: int = 1) -> dict[str, Any]:
@@ -99,10 +104,10 @@ async def _window(server: Server, processes: list[ContestantProcess], base_ms: i
         await process.expect("started")
     for process in processes:
         await process.expect("window_begins")
-    before = server.reading()
+    before, cores = server.reading(), psutil.cpu_times()
     idle = await watch_loop(end)
     ended = [await process.expect("window_ends") for process in processes]
-    after = server.reading()
+    after, cores_after = server.reading(), psutil.cpu_times()
     return Window(
         begin,
         end,
@@ -110,6 +115,7 @@ async def _window(server: Server, processes: list[ContestantProcess], base_ms: i
         [facts["cpu_s"] for facts in ended],
         [facts["stalls"] for facts in ended],
         idle,
+        machine.stolen_share(cores, cores_after),
     )
 
 
@@ -122,6 +128,7 @@ def _costs(window: Window, starts: float) -> dict[str, Any]:
         "stall_p999": percentile(stalls, 99.9),
         "stall_max": stalls[-1] if stalls else 0.0,
         "idle_stall_p999": percentile(sorted(window.idle_stalls), 99.9),
+        "stolen_share": window.stolen_share,
         "cpu_share": cpu_s / seconds,
         "server_cpu_share": window.server.cpu_s / seconds,
         "cpu_us_a_fire": cpu_s / starts * 1e6 if starts else None,

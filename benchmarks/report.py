@@ -55,7 +55,7 @@ def _contestants(rates: list[dict[str, Any]]) -> list[str]:
 def _rates(rates: list[dict[str, Any]]) -> str:
     head = (
         "contestant", "schedules", "fires/s asked", "started/s", "missed", "sustained", "late p50", "late p99",
-        "stall p99.9", "idle loop", "CPU", "of Valkey", "a fire", "of Valkey",
+        "stall p99.9", "idle loop", "stolen", "CPU", "of Valkey", "a fire", "of Valkey",
     )  # fmt: skip
     return table(head, map(_rate, rates))
 
@@ -64,16 +64,17 @@ def _rate(row: dict[str, Any]) -> list[str]:
     name = NAMES[row["contestant"]]
     first = [name, f"{row['schedules']:,}", f"{row['rate']:,}"]
     if "skipped" in row:
-        return [*first, row["skipped"], *[""] * 10]
+        return [*first, row["skipped"], *[""] * 11]
     return [
         *first,
         f"{row['started_per_s']:,.0f}",
         f"{row['missed']:,}",
-        "yes" if row["sustained"] else "**no**",
+        ("yes" if row["sustained"] else "**no**") + (f", try {row['tries']}" if row["tries"] > 1 else ""),
         _ms(row["late_p50"]),
         _ms(row["late_p99"]),
         _ms(row["stall_p999"]),
         _ms(row["idle_stall_p999"]),
+        f"{row['stolen_share']:.0%}",
         f"{row['cpu_share']:.0%}",
         f"{row['server_cpu_share']:.0%}",
         _us(row["cpu_us_a_fire"]),

@@ -6,14 +6,16 @@ from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
+import psutil
 import pytest
 
-from benchmarks import job_estimates, jobs, monitoring
+from benchmarks import job_estimates, jobs, monitoring, schedules
 from benchmarks.contestants.jobs.interface import Board
+from benchmarks.machine import stolen_share
 from benchmarks.measuring import Start, expected, percentile, punctuality
 from benchmarks.monitoring_day import filled_day
 from benchmarks.monitoring_report import CALLS
-from benchmarks.schedules import parse
+from benchmarks.schedules import Run, parse
 from benchmarks.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +34,7 @@ async def test_quick_run_prints_a_table_and_writes_all_figures(tmp_path: Path) -
     assert row["doubled"] == 0
     assert row["started_per_s"] > 0
     assert row["server_cpu_share"] >= 0
+    assert 0 <= row["stolen_share"] < 1
     assert found["machine"]["cores"] >= 1
 
 
@@ -50,6 +53,32 @@ def test_fires_that_did_not_start_are_missed_and_those_that_started_twice_double
 @pytest.mark.parametrize(("late", "sustained"), [(0.099, True), (0.101, False)])
 def test_a_rate_is_sustained_when_all_start_and_hardly_any_late(late: float, sustained: bool) -> None:
     assert punctuality([Start(0, 1_000, 1 + late)], {(0, 1_000)}, 1.0, 2.0).sustained is sustained
+
+
+async def test_who_fails_on_a_disturbed_machine_may_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disturbed, calm = {"sustained": False, "stolen_share": 0.2}, {"sustained": False, "stolen_share": 0.0}
+    sustained = {"sustained": True, "stolen_share": 0.2}
+    found = iter([disturbed, sustained, disturbed, disturbed, disturbed, calm])
+
+    async def load(*_: object) -> dict[str, object]:
+        return dict(next(found))
+
+    monkeypatch.setattr(schedules, "run_load", load)
+    with Server(tmp_path) as server:
+        run = Run(parse(["--only", "ours", "apscheduler_memory", "docket", "--parts", "rates", "--rates", "1"]), server)
+        failed: dict[str, int] = {}
+        rows = [await run._rung(contestant, 10, 1, failed) for contestant in run._options.only]
+    assert [(row["sustained"], row["tries"]) for row in rows] == [(True, 2), (False, 3), (False, 1)]
+    assert set(failed) == {"apscheduler_memory", "docket"}
+    assert next(found, None) is None
+
+
+def test_what_the_host_kept_back_is_told() -> None:
+    before, after = psutil.cpu_times(), psutil.cpu_times()
+    assert 0 <= stolen_share(before, after) <= 1
+    if hasattr(after, "steal"):
+        later = before._replace(idle=before.idle + 6, steal=before.steal + 2)
+        assert stolen_share(before, later) == pytest.approx(0.25)
 
 
 def test_percentiles_are_values_that_occurred() -> None:

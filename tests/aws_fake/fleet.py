@@ -1,5 +1,6 @@
 """What the stand-in has: instances by region, faults to come, and counts of the calls that were made."""
 
+import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -40,8 +41,9 @@ class FakeInstance:
 class Fault:
     """What goes wrong with the next ``times`` calls of an action (``*`` is any) in a region.
 
-    ``kind`` is an AWS error code, or ``hang`` (no answer), ``cut`` (the connection is closed), ``unavailable`` (HTTP
-    503), ``partial`` (GetMetricData answers PartialData without values), ``internal`` (it answers InternalError).
+    ``kind`` is an AWS error code, or ``hang`` (no answer before ``until``, if ever), ``cut`` (the connection is
+    closed), ``unavailable`` (HTTP 503), ``partial`` (GetMetricData answers PartialData without values), ``internal``
+    (it answers InternalError).
     ``key`` limits it to callers whose access key begins so.
     """
 
@@ -51,6 +53,7 @@ class Fault:
     times: int = 1_000_000
     key: str = ""
     message: str = ""
+    until: asyncio.Event | None = None
 
 
 class Fleet:

@@ -81,9 +81,9 @@ class AwsFake:
         self.fleet.keys_seen[key] += 1
         fault = self.fleet.fault(region, action, key)
         try:
-            if fault is not None and fault.kind not in IN_RESULTS:
-                if fault.kind == "hang":
-                    await asyncio.sleep(3_600)
+            if fault is not None and fault.kind == "hang":
+                await (asyncio.sleep(3_600) if fault.until is None else fault.until.wait())
+            elif fault is not None and fault.kind not in IN_RESULTS:
                 if fault.kind == "cut":
                     return CUT
                 status = 503 if fault.kind in ("unavailable", "RequestLimitExceeded") else 400

@@ -198,12 +198,14 @@ async def test_instances_that_vanish_between_two_calls_cost_only_their_checks(
 
 async def test_who_stops_waiting_stops_nobody_else(site: AwsSite) -> None:
     ids = site.fleet.grow(REGION, 3)
-    provider = await site.provider()
+    provider, answered = await site.provider(), asyncio.Event()
+    site.fleet.faults.append(Fault("hang", action="DescribeInstances", until=answered))
     looks = [asyncio.ensure_future(site.look(provider, name)) for name in ids]
     await wait_until(lambda: site.fleet.count("DescribeInstances"), "the look to begin")
     looks[0].cancel()
     with pytest.raises(asyncio.CancelledError):
         await looks[0]
+    answered.set()
     samples = await asyncio.gather(*looks[1:])
     assert [sample.status for sample in samples] == ["running"] * 2
 
@@ -211,9 +213,12 @@ async def test_who_stops_waiting_stops_nobody_else(site: AwsSite) -> None:
 async def test_when_all_stop_waiting_the_look_still_serves_others(site: AwsSite) -> None:
     (name,) = site.fleet.grow(REGION, 1)
     one, two = await site.provider(), await site.provider()
+    answered = asyncio.Event()
+    site.fleet.faults.append(Fault("hang", action="DescribeInstances", times=1, until=answered))
     look = asyncio.ensure_future(site.look(one, name))
     await wait_until(lambda: site.fleet.count("DescribeInstances"), "the look to begin")
     look.cancel()
+    answered.set()
     assert (await site.look(two, name)).status == "running"
     assert site.fleet.count("DescribeInstances") == 1
     await wait_until(lambda: loader_of(one).is_idle, "the first loader to rest")

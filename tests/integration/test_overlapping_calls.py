@@ -96,3 +96,31 @@ def test_an_answer_that_nobody_took_is_not_given_to_the_next(
         for _ in range(taken):
             calls.answer()
     assert client.echo("mine") == "mine"
+
+
+def test_a_primary_that_changes_between_two_calls_is_told_and_mixes_nothing(
+    client: redis.Redis, store: RedisStore
+) -> None:
+    """A new connection would take the answer to the second call for that to the first."""
+    with calls_of(client, store) as calls:
+        calls.send([1])
+        assert calls.answer() == 1
+        calls.send([20])
+        store._clients._demotions.note(calls._connection._connected_at)
+        with pytest.raises(exceptions.ConnectionError, match="the primary changed"):
+            calls.send([300])
+    with calls_of(client, store) as calls:
+        calls.send([4000])
+        assert calls.answer() in (4001, 4021)
+    assert client.echo("mine") == "mine"
+
+
+def test_who_has_all_answers_follows_the_primary(client: redis.Redis, store: RedisStore) -> None:
+    with calls_of(client, store) as calls:
+        calls.send([1])
+        assert calls.answer() == 1
+        before = calls._connection._sock
+        store._clients._demotions.note(calls._connection._connected_at)
+        calls.send([20])
+        assert calls.answer() == 21
+        assert calls._connection._sock is not before

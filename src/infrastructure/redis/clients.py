@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from infrastructure.redis.access import StoreAccess
 from infrastructure.redis.last_calls import Silence
 from infrastructure.redis.sentinel import ANSWER_S, Sentinels
-from infrastructure.redis.sockets import LOOP, THREAD, Heard
+from infrastructure.redis.sockets import LOOP, THREAD, Demotions, Heard
 from infrastructure.redis.url import Host, StoreUrl
 
 CONNECT_TIMEOUT_S = 2.0
@@ -29,6 +29,7 @@ class Clients:
         self._url = url
         self._access = access
         self._heard = heard
+        self._demotions = Demotions()
         self.silence = Silence()
         """What the clients heed, but for one that looks past it."""
         self.tls = access.check(url)
@@ -115,6 +116,7 @@ class Clients:
             "driver_info": None,
             "heard": self._heard,
             "silence": self.silence,
+            "demotions": self._demotions,
         }
 
 

@@ -33,11 +33,13 @@ class OverlappingCalls:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if len(self._under_way) > len(self._read):
             self._connection.disconnect()
+        self._connection.owes_answers = False
         self._pool.release(self._connection)
 
     def send(self, args: Sequence[Any]) -> None:
         """Send a call."""
         packed = self._connection.pack_command("EVALSHA", self._script.sha, *self._before, *args)
+        self._connection.owes_answers = len(self._under_way) > len(self._read)
         self._under_way.append(args)
         self._connection.send_packed_command(packed)
 

@@ -23,16 +23,60 @@ Heard = Callable[[str], None]
 DEMOTED = frozenset({"READONLY", "MASTERDOWN", "UNBLOCKED"})
 """What a server says that was the primary and is none now: the next connection may lead to the one that is."""
 
+LEFT = "the primary changed while something was under way from the one before"
 PACKER: Any = HiredisRespSerializer()
 
 
-class _Loop(AsyncConnection):
-    """An asyncio connection. Give ``heard`` and ``silence`` among the pool's options."""
+class Demotions:
+    """How often a server has said that it is no primary any more. All connections of one store look here.
 
-    def __init__(self, *, heard: Heard, silence: Silence, **options: Any) -> None:
+    Whoever hears it leaves that server, and so do those that were connected when it was said: who read there what was
+    written to its successor would not find it. Any thread may ask and tell.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def note(self, connected_at: int) -> None:
+        """Take it from a connection that was made when there had been so many; only the first of them counts."""
+        self.count = max(self.count, connected_at + 1)
+
+
+class _Leavable:
+    """A connection that leaves a server once it is no primary any more."""
+
+    _demotions: Demotions
+    _connected_at = 0
+    owes_answers = False
+    """Whether something is on its way that nobody asks for again: answers of calls that were sent, or what is
+    published. Then this connection is not replaced without a word; an error tells."""
+
+    def is_left(self) -> bool:
+        """Tell whether another server may be the primary by now."""
+        return self._connected_at != self._demotions.count
+
+    def _begin(self) -> None:
+        """Take it that the connection is made now."""
+        self._connected_at, self.owes_answers = self._demotions.count, False
+
+    def _demoted(self) -> None:
+        self._demotions.note(self._connected_at)
+
+
+class _Loop(_Leavable, AsyncConnection):
+    """An asyncio connection. Give ``heard``, ``silence`` and ``demotions`` among the pool's options."""
+
+    def __init__(self, *, heard: Heard, silence: Silence, demotions: Demotions, **options: Any) -> None:
         super().__init__(**options)
         self._heard = heard
         self._silence = silence
+        self._demotions = demotions
+
+    async def connect_check_health(self, *args: Any, **options: Any) -> None:
+        """Connect, if it is not; from then on it leads to who is the primary now."""
+        if not self.is_connected:
+            self._begin()
+        await super().connect_check_health(*args, **options)
 
     def pack_command(self, *args: Any) -> list[bytes]:
         """Pack with hiredis, as redis-py does for threads alone: a tenth of the time for a command with many words."""
@@ -46,6 +90,10 @@ class _Loop(AsyncConnection):
         are just gone, and which costs a task for each command.
         """
         self._silence.refuse()
+        if self.is_connected and self.is_left():
+            await self.disconnect(nowait=True)
+            if self.owes_answers:
+                raise exceptions.ConnectionError(LEFT)
         if not self.is_connected:
             await self.connect_check_health(check_health=False)
         if check_health:
@@ -72,22 +120,34 @@ class _Loop(AsyncConnection):
             error.status_code = code = error_code(error)  # a pipeline writes its own words before the text
             self._heard(code)
             if code in DEMOTED:
+                self._demoted()
                 await self.disconnect(nowait=True)
             raise
 
 
-class _Thread(ThreadConnection):
+class _Thread(_Leavable, ThreadConnection):
     """A blocking connection for a thread, with the same habits."""
 
-    def __init__(self, *, heard: Heard, silence: Silence, **options: Any) -> None:
+    def __init__(self, *, heard: Heard, silence: Silence, demotions: Demotions, **options: Any) -> None:
         super().__init__(**options)
         self._heard = heard
         self._silence = silence
+        self._demotions = demotions
         silence.add(self)
 
+    def connect_check_health(self, *args: Any, **options: Any) -> None:
+        """Connect, if it is not; from then on it leads to who is the primary now."""
+        if not self.is_connected:
+            self._begin()
+        super().connect_check_health(*args, **options)
+
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        """Send, unless the store is silent and this process ends."""
+        """Send to the primary of now, unless the store is silent and this process ends."""
         self._silence.refuse()
+        if self.is_connected and self.is_left():
+            self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's
+            if self.owes_answers:
+                raise exceptions.ConnectionError(LEFT)
         super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]  # redis-py's
 
     def read_response(self, *args: Any, **options: Any) -> Any:
@@ -98,6 +158,7 @@ class _Thread(ThreadConnection):
             error.status_code = code = error_code(error)  # a pipeline writes its own words before the text
             self._heard(code)
             if code in DEMOTED:
+                self._demoted()
                 self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's
             raise
 
@@ -166,40 +227,33 @@ class ThreadTls(ThreadTcp):
         return True  # and a byte of it is gone: the pool throws this connection away
 
 
-class _LoopFollowing:
-    """Connect where the Sentinels say that the primary is; leave it when they have named another one since."""
+class _Following:
+    """Leave a primary when the Sentinels have named another one since."""
 
     def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
         super().__init__(**options)
         self._sentinels = sentinels
+
+    def is_left(self) -> bool:
+        """Tell whether they have, or this one has said that it is none."""
+        named: Any = self._sentinels.primary
+        return named != (self.host, self.port) or bool(super().is_left())  # type: ignore[misc, attr-defined]
+
+
+class _LoopFollowing(_Following):
+    """Connect where the Sentinels say that the primary is."""
 
     async def _connect(self) -> None:
         self.host, self.port = await self._sentinels.find()
         await super()._connect()  # type: ignore[misc]  # redis-py's
 
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        """Send, to the primary of now."""
-        if self.is_connected and self._sentinels.primary != (self.host, self.port):  # type: ignore[attr-defined]
-            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
-        await super().send_packed_command(command, check_health)  # type: ignore[misc]
 
-
-class _ThreadFollowing:
+class _ThreadFollowing(_Following):
     """The same for a thread."""
-
-    def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
-        super().__init__(**options)
-        self._sentinels = sentinels
 
     def _connect(self) -> Any:
         self.host, self.port = self._sentinels.find_blocking()
         return super()._connect()  # type: ignore[misc]  # redis-py's
-
-    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        """Send, to the primary of now."""
-        if self.is_connected and self._sentinels.primary != (self.host, self.port):  # type: ignore[attr-defined]
-            self.disconnect()  # type: ignore[attr-defined]
-        super().send_packed_command(command, check_health)  # type: ignore[misc]
 
 
 class LoopFollowing(_LoopFollowing, LoopTcp):

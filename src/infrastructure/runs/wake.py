@@ -56,6 +56,7 @@ class WakeListener:
                 with store_errors():
                     async with self._blocking.pubsub(ignore_subscribe_messages=True) as pubsub:
                         await pubsub.subscribe(self._channel, self._own)
+                        pubsub.connection.owes_answers = True
                         self._hearing.listens(True)
                         self._hearing.wake()  # what was said before is not repeated
                         while True:

@@ -217,7 +217,7 @@ end
 
 local function open_runs(job)
   local ids = no_others[job] and {} or redis.call('SMEMBERS', PREFIX .. 'active:' .. job)
-  if first_of(job) then ids[#ids + 1] = first_open[job] end
+  if first_of(job) then table.insert(ids, 1, first_open[job]) end -- it is the oldest
   load_all(ids)
   return ids
 end

@@ -14,7 +14,16 @@ from infrastructure.cli.texts import printable
 from infrastructure.telemetry.run_context import FIELDS, RunFacts
 
 CONSOLE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-QUIET = ("uvicorn.error", "uvicorn.access", "apscheduler", "httpx2", "asyncio", "opentelemetry", "urllib3")
+QUIET = (
+    "uvicorn.error",
+    "uvicorn.access",
+    "apscheduler",
+    "httpx2",
+    "asyncio",
+    "opentelemetry",
+    "urllib3",
+    "alembic.runtime.plugins",
+)
 """Other people's loggers: heard from WARNING on."""
 STANDARD = vars(logging.makeLogRecord({})).keys() | {"taskName", "asctime", "message", *FIELDS}
 """What every record has; the rest was given as ``extra``."""

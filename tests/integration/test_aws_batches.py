@@ -1,7 +1,9 @@
 """Many workers, several processes, few calls."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import dataclasses
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from aws_fake import FakeInstance, Fault
 from aws_kit import REGION, AwsSite, aws_site, use_key
 from domain.monitoring.errors import CollectionFailed
 from infrastructure.monitoring.aws import loader
+from infrastructure.monitoring.aws.board import Answer, RegionBoard
 from infrastructure.monitoring.aws.loader import RegionLoader
 from infrastructure.monitoring.aws.provider import AwsProvider
 from support import wait_until
@@ -208,6 +211,22 @@ async def test_who_stops_waiting_stops_nobody_else(site: AwsSite) -> None:
     answered.set()
     samples = await asyncio.gather(*looks[1:])
     assert [sample.status for sample in samples] == ["running"] * 2
+
+
+async def test_who_looks_is_answered_from_its_own_look(site: AwsSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has just seen need not be read again from the board."""
+    asked = 0
+    ask = RegionBoard.ask
+
+    async def once(board: RegionBoard, ids: Sequence[str], **more: Any) -> Answer:
+        nonlocal asked
+        asked += 1
+        answer = await ask(board, ids, **more)
+        return answer if asked == 1 else dataclasses.replace(answer, seen={})
+
+    monkeypatch.setattr(RegionBoard, "ask", once)
+    samples = await site.look_at_all(await site.provider(), site.fleet.grow(REGION, 250))
+    assert [sample.status for sample in samples] == ["running"] * 250
 
 
 async def test_when_all_stop_waiting_the_look_still_serves_others(site: AwsSite) -> None:

@@ -88,7 +88,7 @@ async def test_what_somebody_waits_for_is_looked_at_first(site: AwsSite, monkeyp
     await wait_until(lambda: len(parts.seen) == 2)
     (region,) = provider._loaders.values()
     waiting = sorted(region._waiting)
-    left: dict[str, Seen | None] = {**dict.fromkeys(["i-1", "i-2", "i-3"]), **dict.fromkeys(waiting)}
+    left = dict.fromkeys(["i-1", "i-2", "i-3", *waiting], "")
     assert sorted(region._next_part(left)) == waiting[:2]
     parts.go_on.set()
     await asyncio.gather(*looks)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from application.tasks import end_task
 from domain.errors import StoreUnavailable
-from infrastructure.monitoring.aws.board import RegionBoard
+from infrastructure.monitoring.aws.board import RegionBoard, read
 from infrastructure.monitoring.aws.look import RegionLook
 from infrastructure.monitoring.aws.seen import Seen
 from infrastructure.monitoring.aws.trouble import AwsTrouble, Kind
@@ -127,12 +127,16 @@ class RegionLoader:
         may_fetch = self._round is None and not self._sulks
         answer = await self._board.ask(sorted(self._waiting), new=new, may_fetch=may_fetch)
         self._strangers_at = time.monotonic() - answer.expected_s
-        for name, seen in answer.seen.items():
-            for future in self._waiting.pop(name, ()):
-                if not future.done():
-                    future.set_result(seen)
+        self._tell(answer.seen)
         if answer.may_fetch:
             self._round = asyncio.get_running_loop().create_task(self._look_once())
+
+    def _tell(self, seen: Mapping[str, Seen]) -> None:
+        """Answer who waits."""
+        for name, one in seen.items():
+            for future in self._waiting.pop(name, ()):
+                if not future.done():
+                    future.set_result(one)
 
     async def _gather(self) -> None:
         """Wait for who asks in the same moment; longer while instances come that nobody could expect."""
@@ -150,21 +154,23 @@ class RegionLoader:
         async with self._renewing():
             is_last = False
             while not is_last:
-                part = self._next_part(left)
+                part = await _read(self._next_part(left))
                 now = begun.now + timedelta(seconds=time.monotonic() - started)
                 try:
                     seen = await self._seen(part, now)
                 except AwsTrouble as trouble:
-                    part = _read(left)
+                    part = await _read(left)
                     seen = self._failed(part, trouble, now)
                 left = {name: before for name, before in left.items() if name not in part}
                 is_last = not left
                 await self._board.publish(seen, is_last=is_last)
+                # Who is new has to be on the board as one who asks, and is answered from there.
+                self._tell({name: one for name, one in seen.items() if name not in self._new})
 
-    def _next_part(self, left: Mapping[str, str]) -> dict[str, Seen | None]:
+    def _next_part(self, left: Mapping[str, str]) -> dict[str, str]:
         """Return what is looked at next: first what runs of this process wait for."""
         chosen = sorted(left, key=lambda name: name not in self._waiting)[:A_PART]
-        return _read({name: left[name] for name in chosen})
+        return {name: left[name] for name in chosen}
 
     async def _seen(self, part: Mapping[str, Seen | None], now: datetime) -> dict[str, Seen]:
         try:
@@ -207,6 +213,7 @@ class RegionLoader:
                     future.set_exception(error)
 
 
-def _read(before: Mapping[str, str]) -> dict[str, Seen | None]:
-    """Return what was seen before, of texts as the board has them."""
-    return {name: Seen.model_validate_json(text) if text else None for name, text in before.items()}
+async def _read(before: Mapping[str, str]) -> dict[str, Seen | None]:
+    """Return what was seen before, of texts as the board has them; None for '', which is never."""
+    seen = await read({name: text for name, text in before.items() if text})
+    return {name: seen.get(name) for name in before}

@@ -96,6 +96,10 @@ class Scenario:
 
         await self.until(there, "the program's own schedule")
 
+    async def ready(self, *members: Member) -> None:
+        """Wait until these, which have an API, have started whole: one that loses its store before that ends."""
+        await self.until(lambda: all(member.address for member in members), "each process to say where it is")
+
     async def reached(self, phase: str, *job_ids: str) -> None:
         """Wait until each of these jobs is in the ledger with this phase."""
         await self.until(

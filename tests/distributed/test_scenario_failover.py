@@ -20,9 +20,9 @@ MAY_BE_LOST_MS = 500
 async def test_processes_follow_the_primary_and_every_fire_is_accounted_for(namespace: str, tmp_path: Path) -> None:
     with sentinel_set(tmp_path / "set", sentinels=3) as nodes:
         async with scenario(nodes.url, namespace, tmp_path, lease_s=5) as run:
-            members = [run.fleet.start(), run.fleet.start("all")]
+            members = [run.fleet.start("all"), run.fleet.start("all")]
+            await run.ready(*members)
             await run.recurrent(*RHYTHM)
-            await run.joined(2)
             await run.at_once(*ONCE, first_hold_s=8)
             await run.reached("begin", *ONCE)
             await run.work(*members)

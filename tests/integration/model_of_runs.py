@@ -72,7 +72,8 @@ class RunsModel:
     # What is asked of the model.
 
     def active(self, job: str) -> list[MRun]:
-        return [run for run in self.runs.values() if run.job == job and run.place != "done"]
+        found = [run for run in self.runs.values() if run.job == job and run.place != "done"]
+        return sorted(found, key=lambda run: run.id)
 
     def executing(self, job: str) -> list[MRun]:
         """Return what holds a place of a schedule: all that is not over and not held back."""

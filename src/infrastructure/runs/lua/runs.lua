@@ -215,9 +215,11 @@ local function write_open()
   end
 end
 
+-- By id: fires in the order of their due times.
 local function open_runs(job)
   local ids = no_others[job] and {} or redis.call('SMEMBERS', PREFIX .. 'active:' .. job)
-  if first_of(job) then table.insert(ids, 1, first_open[job]) end -- it is the oldest
+  if first_of(job) then ids[#ids + 1] = first_open[job] end
+  if #ids > 1 then table.sort(ids) end
   load_all(ids)
   return ids
 end

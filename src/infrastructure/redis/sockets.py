@@ -59,9 +59,6 @@ class _Leavable:
         """Take it that the connection is made now."""
         self._connected_at, self.owes_answers = self._demotions.count, False
 
-    def _demoted(self) -> None:
-        self._demotions.note(self._connected_at)
-
 
 class _Loop(_Leavable, AsyncConnection):
     """An asyncio connection. Give ``heard``, ``silence`` and ``demotions`` among the pool's options."""
@@ -120,7 +117,7 @@ class _Loop(_Leavable, AsyncConnection):
             error.status_code = code = error_code(error)  # a pipeline writes its own words before the text
             self._heard(code)
             if code in DEMOTED:
-                self._demoted()
+                self._demotions.note(self._connected_at)
                 await self.disconnect(nowait=True)
             raise
 
@@ -158,7 +155,7 @@ class _Thread(_Leavable, ThreadConnection):
             error.status_code = code = error_code(error)  # a pipeline writes its own words before the text
             self._heard(code)
             if code in DEMOTED:
-                self._demoted()
+                self._demotions.note(self._connected_at)
                 self.disconnect()  # type: ignore[no-untyped-call]  # redis-py's
             raise
 
